@@ -1,1 +1,11 @@
-//! product-core
+//! The core of the product: accounts, profiles and payments over HTTP, with one SQLite database.
+//!
+//! Every write commits its business row and its outbox row in one transaction; a relay inside this process
+//! publishes the outbox to Kafka. What follows from an event (receipts, webhooks, projections) is the business
+//! of `jobs` and `analytics`.
+
+mod args;
+mod server;
+
+pub use args::Args;
+pub use server::{Server, run};

@@ -1,0 +1,35 @@
+//! The settings of core, each explained where it is declared.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// Address of the HTTP API. Loopback by default: whoever opens it to a network puts TLS in front.
+    #[arg(long, env = "FAULTLINE_CORE_LISTEN", default_value = "127.0.0.1:7001")]
+    pub core_listen: SocketAddr,
+
+    /// Folder of everything that is kept; core writes `product/core.db` in it and nothing else.
+    #[arg(long, env = "FAULTLINE_DATA_DIR", default_value = "./data")]
+    pub data_dir: PathBuf,
+
+    /// Base address of the acquirer that charges and refunds cards.
+    #[arg(long, env = "FAULTLINE_ACQUIRER_URL", default_value = "http://127.0.0.1:7010")]
+    pub acquirer_url: String,
+
+    /// Milliseconds the acquirer has for one answer. Long against its usual 20 ms, short against a customer's patience.
+    #[arg(long, env = "FAULTLINE_ACQUIRER_TIMEOUT_MS", default_value_t = 5_000)]
+    pub acquirer_timeout_ms: u64,
+
+    /// Passwords hashed at the same time. Each costs 19 MiB and a core for some 20 ms; two leave room for the other requests.
+    #[arg(long, env = "FAULTLINE_CORE_PASSWORD_WORKERS", default_value_t = 2)]
+    pub core_password_workers: usize,
+
+    /// Requests that may wait for a password worker. Beyond it the answer is 503 at once: they would only time out later.
+    #[arg(long, env = "FAULTLINE_CORE_PASSWORD_WAITING_MAX", default_value_t = 64)]
+    pub core_password_waiting_max: usize,
+
+    /// Hours a session lives after its login.
+    #[arg(long, env = "FAULTLINE_CORE_SESSION_HOURS", default_value_t = 24)]
+    pub core_session_hours: u32,
+}

@@ -1,0 +1,3 @@
+//! Core as a process of its own.
+
+fn main() {}
