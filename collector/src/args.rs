@@ -1,0 +1,104 @@
+//! Every setting of the collector: its unit, its default and the reason for it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Settings of `faultline collector`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// Address of OTLP/gRPC; the port every SDK tries first
+    #[arg(long, env = "FAULTLINE_OTLP_GRPC", default_value = "127.0.0.1:4317")]
+    pub otlp_grpc: SocketAddr,
+
+    /// Address of OTLP/HTTP, of /health and of /ready
+    #[arg(long, env = "FAULTLINE_OTLP_HTTP", default_value = "127.0.0.1:4318")]
+    pub otlp_http: SocketAddr,
+
+    #[command(flatten)]
+    pub limits: Limits,
+
+    #[command(flatten)]
+    pub store: store::Args,
+}
+
+/// What one client, and all of them together, may take from this process.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Limits {
+    /// One request after decompression, bytes; 64 MiB is what the OTLP specification recommends
+    #[arg(long, env = "FAULTLINE_OTLP_REQUEST_BYTES_MAX", default_value_t = 64 << 20)]
+    pub otlp_request_bytes_max: usize,
+
+    /// Bodies of all requests being read, inflated and decoded, bytes; four requests of the largest size
+    #[arg(long, env = "FAULTLINE_OTLP_IN_FLIGHT_BYTES_MAX", default_value_t = 256 << 20)]
+    pub otlp_in_flight_bytes_max: usize,
+
+    /// Requests being served at once; each also holds a task and, with a body, a buffer
+    #[arg(long, env = "FAULTLINE_OTLP_REQUESTS_MAX", default_value_t = 4096)]
+    pub otlp_requests_max: usize,
+
+    /// Header fields of one request, bytes; exporters send a few hundred, tokens a few thousand
+    #[arg(long, env = "FAULTLINE_OTLP_HEADER_BYTES_MAX", default_value_t = 16 << 10, value_parser = at_least_8_kib)]
+    pub otlp_header_bytes_max: usize,
+
+    /// Open connections per listener; more wait in the kernel's queue, so that file descriptors cannot run out
+    #[arg(long, env = "FAULTLINE_OTLP_CONNECTIONS_MAX", default_value_t = 512)]
+    pub otlp_connections_max: usize,
+
+    /// Requests at once on one HTTP/2 connection; SDKs keep one, agents a few dozen
+    #[arg(long, env = "FAULTLINE_OTLP_STREAMS_MAX", default_value_t = 128)]
+    pub otlp_streams_max: u32,
+
+    /// Seconds for a body to arrive whole; 64 MiB in this time is 2 MiB/s, less is a stalled client
+    #[arg(long, env = "FAULTLINE_OTLP_BODY_SECONDS_MAX", default_value_t = 30)]
+    pub otlp_body_seconds_max: u64,
+
+    /// Seconds a connection may stay silent, also within a header; above the 60 s between two metric exports
+    #[arg(long, env = "FAULTLINE_OTLP_IDLE_SECONDS_MAX", default_value_t = 90)]
+    pub otlp_idle_seconds_max: u64,
+
+    /// Seconds for requests in flight to finish after a stop; an append takes milliseconds, the rest is slow clients
+    #[arg(long, env = "FAULTLINE_OTLP_DRAIN_SECONDS_MAX", default_value_t = 5)]
+    pub otlp_drain_seconds_max: u64,
+
+    /// Seconds a refused client is told to wait when memory is short; it drains in milliseconds, a second spreads the retries
+    #[arg(long, env = "FAULTLINE_OTLP_RETRY_SECONDS", default_value_t = 1)]
+    pub otlp_retry_seconds: u64,
+
+    /// Requests decoded at once, off the async threads; 0 is one a core
+    #[arg(long, env = "FAULTLINE_OTLP_DECODERS_MAX", default_value_t = 0)]
+    pub otlp_decoders_max: usize,
+}
+
+impl Limits {
+    pub(crate) fn body_time_max(&self) -> Duration {
+        Duration::from_secs(self.otlp_body_seconds_max)
+    }
+
+    pub(crate) fn idle_time_max(&self) -> Duration {
+        Duration::from_secs(self.otlp_idle_seconds_max)
+    }
+
+    pub(crate) fn drain_time_max(&self) -> Duration {
+        Duration::from_secs(self.otlp_drain_seconds_max)
+    }
+
+    pub(crate) fn retry_delay(&self) -> Duration {
+        Duration::from_secs(self.otlp_retry_seconds)
+    }
+
+    pub(crate) fn decoders_max(&self) -> usize {
+        match self.otlp_decoders_max {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            decoders => decoders,
+        }
+    }
+}
+
+/// hyper refuses a smaller HTTP/1.1 buffer by panicking, so the sentence comes from here.
+fn at_least_8_kib(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(bytes) if bytes >= 8 << 10 => Ok(bytes),
+        Ok(bytes) => Err(format!("{bytes} is too small, an HTTP header needs at least 8192 bytes")),
+        Err(error) => Err(error.to_string()),
+    }
+}
