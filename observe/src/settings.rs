@@ -1,0 +1,23 @@
+//! What can be set about our own telemetry.
+
+use std::path::PathBuf;
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// Collector that receives our own telemetry (OTLP over gRPC). It need not be up.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", default_value = "http://127.0.0.1:4317")]
+    pub otlp_endpoint: String,
+
+    /// What is logged, in the syntax of `tracing_subscriber::EnvFilter`. The exporter's own crates never are.
+    #[arg(long, env = "FAULTLINE_LOG", default_value = "info")]
+    pub log_filter: String,
+
+    /// Folder where shutdown leaves `<service>-<instance>.json`, the counts of what was made, dropped, acknowledged.
+    /// None by default: only who compares source with storage needs it.
+    #[arg(long, env = "FAULTLINE_COUNTS_DIR")]
+    pub counts_dir: Option<PathBuf>,
+
+    /// Milliseconds between two exports of metrics: 5 s is a fine grain for a screen and few points for a store.
+    #[arg(long, env = "OTEL_METRIC_EXPORT_INTERVAL", default_value_t = 5_000)]
+    pub metric_interval_ms: u64,
+}
