@@ -1,0 +1,69 @@
+//! Every setting of the store: its unit, its default and the reason for it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Settings of the process that writes.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// Folder of all data; telemetry rests in `telemetry/` below it
+    #[arg(long, env = "FAULTLINE_DATA_DIR", default_value = "./data")]
+    pub data_dir: PathBuf,
+
+    /// Seal a segment at this size, bytes; what one compaction holds in memory about three times
+    #[arg(long, env = "FAULTLINE_SEGMENT_BYTES_MAX", default_value_t = 64 << 20)]
+    pub segment_bytes_max: u64,
+
+    /// Seal a segment at this age, milliseconds; shorter makes more small files, longer makes queries read more of the log
+    #[arg(long, env = "FAULTLINE_SEGMENT_AGE_MAX_MS", default_value_t = 10_000)]
+    pub segment_age_max_ms: u64,
+
+    /// Wait this long for requests already being decoded to share an fsync, milliseconds; an idle log never waits
+    #[arg(long, env = "FAULTLINE_COMMIT_DELAY_MAX_MS", default_value_t = 2)]
+    pub commit_delay_max_ms: u64,
+
+    /// Write a group of requests at this size, bytes; beyond a few MiB a larger group makes an fsync no cheaper
+    #[arg(long, env = "FAULTLINE_COMMIT_BYTES_MAX", default_value_t = 8 << 20)]
+    pub commit_bytes_max: usize,
+
+    /// Rows received and not yet durable, bytes of memory over all signals; beyond it requests are refused
+    #[arg(long, env = "FAULTLINE_UNWRITTEN_BYTES_MAX", default_value_t = 256 << 20)]
+    pub unwritten_bytes_max: usize,
+
+    /// Requests received and not yet durable, per signal; beyond it requests are refused
+    #[arg(long, env = "FAULTLINE_UNWRITTEN_REQUESTS_MAX", default_value_t = 8192)]
+    pub unwritten_requests_max: usize,
+
+    /// Segments on disk, bytes, compacted ones that wait for deletion included; beyond it requests are refused
+    #[arg(long, env = "FAULTLINE_LOG_BYTES_MAX", default_value_t = 8 << 30)]
+    pub log_bytes_max: u64,
+
+    /// Longest time a query may run, milliseconds; what compaction replaced is kept at least this long
+    #[arg(long, env = "FAULTLINE_REPLACED_AGE_MIN_MS", default_value_t = 60_000)]
+    pub replaced_age_min_ms: u64,
+}
+
+impl Args {
+    /// The defaults on a folder: for tests and for programs without a command line.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Args {
+        Args {
+            data_dir: data_dir.into(),
+            segment_bytes_max: 64 << 20,
+            segment_age_max_ms: 10_000,
+            commit_delay_max_ms: 2,
+            commit_bytes_max: 8 << 20,
+            unwritten_bytes_max: 256 << 20,
+            unwritten_requests_max: 8192,
+            log_bytes_max: 8 << 30,
+            replaced_age_min_ms: 60_000,
+        }
+    }
+
+    pub(crate) fn segment_age_max(&self) -> Duration {
+        Duration::from_millis(self.segment_age_max_ms)
+    }
+
+    pub(crate) fn commit_delay_max(&self) -> Duration {
+        Duration::from_millis(self.commit_delay_max_ms)
+    }
+}

@@ -1,0 +1,48 @@
+//! What `/health` and the metrics say about the store.
+
+use serde::Serialize;
+
+/// A moment of the writer. Counters count from the start of the process.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Status {
+    /// One each for traces, logs and metrics, in this order.
+    pub signals: Vec<SignalStatus>,
+    /// Bytes of memory reserved by requests that are not durable yet, and their limit.
+    pub unwritten_bytes: u64,
+    pub unwritten_bytes_max: u64,
+    /// Bytes of all segments on disk, and their limit.
+    pub log_bytes: u64,
+    pub log_bytes_max: u64,
+    /// Parquet files named by the manifest, with their rows and bytes.
+    pub files: u64,
+    pub file_rows: u64,
+    pub file_bytes: u64,
+    /// Files and segments that left the manifest and wait for the last query that may use them.
+    pub replaced: u64,
+    pub manifest_version: u64,
+    pub compactions: u64,
+    pub merges: u64,
+    /// The most recent failure of any part, in words; empty when there was none.
+    pub last_error: String,
+    /// What was found damaged, where the copy is, what was kept. Somebody should look.
+    pub damaged: Vec<String>,
+    /// The store accepts nothing until a restart.
+    pub failed: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct SignalStatus {
+    pub signal: &'static str,
+    /// Requests reserved or waiting for their fsync, and their limit.
+    pub unwritten_requests: u64,
+    pub unwritten_requests_max: u64,
+    /// Requests refused because memory, the queue or the disk was full.
+    pub refused: u64,
+    /// Group commits (one fsync each), and the requests, rows and bytes in them.
+    pub commits: u64,
+    pub requests: u64,
+    pub rows: u64,
+    pub bytes: u64,
+    /// Sealed segments that wait for compaction.
+    pub segments_sealed: u64,
+}
