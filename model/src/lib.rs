@@ -1,5 +1,21 @@
 //! What telemetry is: Arrow schemas, ids, and OTLP to Arrow and back. Pure: no I/O, no tokio, no clock.
+//!
+//! A request comes in as protobuf ([`decode_protobuf`]) or OTLP/JSON ([`decode_json`]) and leaves as one [`Batch`] a table.
+//! Batches leave as OTLP again through [`encode_protobuf`] and [`encode_json`]. Between the two nothing is lost: the result is
+//! the same multiset of (resource, scope, record), except for what has no record to carry it:
+//! - a metric without data points, and a resource or scope without records, vanish;
+//! - an absent message and one with nothing in it (`Resource`, `InstrumentationScope`, `Status`) are the same;
+//! - of an attribute key given twice the last entry stays, in its place;
+//! - ids that mean "none" (all zero, or of a wrong length where the field is optional) come back absent;
+//! - fields this version of OTLP does not know, and those only profiles use (`*_strindex`), are dropped.
 
+mod batch;
+mod decode;
+mod encode;
+pub mod ids;
 pub mod schema;
 
+pub use batch::{Batch, SchemaMismatch, concat};
+pub use decode::{Converted, DecodeError, Rejected, decode_json, decode_protobuf};
+pub use encode::{encode_json, encode_protobuf};
 pub use schema::{Column, Signal, Table};
