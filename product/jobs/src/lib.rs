@@ -3,49 +3,20 @@
 //! Consumes `payments`, writes receipts as HTML files and tells the merchant's webhook receiver.
 //! What is a payment and when it changes is decided by core; this crate only reacts.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+mod args;
+mod database;
+mod effects;
+mod handler;
+mod http;
+mod metrics;
+mod payment;
+mod receipt;
+mod server;
+mod webhook;
 
-use tokio_util::sync::CancellationToken;
+pub use args::Args;
+pub use handler::Jobs;
+pub use server::{Server, run};
 
-/// `service.name` of this process.
+/// `service.name` of this process, and the name of its consumer group.
 pub const SERVICE: &str = "jobs";
-
-/// Settings of the jobs service.
-#[derive(clap::Args, Clone, Debug)]
-pub struct Args {
-    /// Address of the HTTP interface: health, receipts, counted effects.
-    #[arg(long, env = "FAULTLINE_JOBS_LISTEN", default_value = "127.0.0.1:7002")]
-    pub jobs_listen: SocketAddr,
-    /// Where webhooks are sent: base URL of the receiver.
-    #[arg(long, env = "FAULTLINE_WEBHOOK_URL", default_value = "http://127.0.0.1:7011")]
-    pub webhook_url: String,
-    /// Folder of all data; receipts and databases live in `product/` below it.
-    #[arg(long, env = "FAULTLINE_DATA_DIR", default_value = "./data")]
-    pub data_dir: PathBuf,
-}
-
-/// The service with its listener bound and its databases open.
-pub struct Server {
-    address: SocketAddr,
-}
-
-impl Server {
-    pub async fn bind(_args: Args) -> anyhow::Result<Server> {
-        todo!()
-    }
-
-    /// The address that was bound, of use when the port was 0.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    pub async fn run(self, _stop: CancellationToken) -> anyhow::Result<()> {
-        todo!()
-    }
-}
-
-/// Serves until `stop` is cancelled, then finishes the event in hand.
-pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
-    Server::bind(args).await?.run(stop).await
-}
