@@ -1,0 +1,7 @@
+//! One module per verb.
+
+pub(crate) mod bench;
+pub(crate) mod export;
+pub(crate) mod serve;
+pub(crate) mod sql;
+pub(crate) mod trace;

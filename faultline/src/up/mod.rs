@@ -1,0 +1,125 @@
+//! `faultline up`: everything on one machine, supervised, with the screen in front and an account at the end.
+
+mod accounting;
+mod effects;
+mod part;
+mod report;
+mod settings;
+mod stack;
+mod status;
+mod supervisor;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Context;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use settings::Args;
+use stack::Stack;
+use status::StatusLine;
+use supervisor::Event;
+
+/// Supervision events waiting to be shown; a part restarts at most every 200 ms.
+const EVENTS_MAX: usize = 256;
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let signal = observe::shutdown_signal();
+    let screen = !args.own.no_tui && std::io::stdout().is_terminal();
+    let (events, mut received) = mpsc::channel(EVENTS_MAX);
+    let mut stack = Stack::new(&args, events).await?;
+    let telemetry = observe::init("faultline", &stack.observe_args(&args.observe))?;
+
+    let started = tokio::select! {
+        started = stack.start(&args, |part| if !screen { println!("started the {}", part.name()) }) => started,
+        () = signal.cancelled() => Ok(()),
+    };
+    if let Err(error) = started {
+        stack.abandon().await;
+        return Err(explain(error, &mut received));
+    }
+    if !screen {
+        println!("query node: http://{}", args.text("query_listen"));
+    }
+    let ending = front(&args, screen, signal, &mut received).await;
+    let report = stack.wind_down(&args, telemetry).await?;
+    print!("{}", report.text());
+    ending?;
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What the user looks at until it is over: the time is up, a signal came, the user quit, or a part gave up.
+async fn front(
+    args: &Args,
+    screen: bool,
+    signal: CancellationToken,
+    events: &mut mpsc::Receiver<Event>,
+) -> anyhow::Result<()> {
+    let stop = signal.child_token();
+    let timer = async {
+        match args.own.run_for {
+            Some(time) => tokio::time::sleep(time).await,
+            None => std::future::pending().await,
+        }
+    };
+    let shown = async {
+        if screen {
+            let url = format!("http://{}", args.text("query_listen"));
+            tui::run(tui::Args { query_url: url, ..args.tui.clone() }, stop.clone()).await
+        } else {
+            status_lines(args, stop.clone()).await
+        }
+    };
+    tokio::pin!(shown, timer);
+    let outcome = tokio::select! {
+        outcome = &mut shown => return outcome,
+        () = &mut timer => Ok(()),
+        outcome = watch(events, screen) => outcome,
+    };
+    stop.cancel();
+    // The screen gives the terminal back before anything is printed.
+    shown.await.and(outcome)
+}
+
+async fn status_lines(args: &Args, stop: CancellationToken) -> anyhow::Result<()> {
+    let line = StatusLine::new(&args.text("query_listen"))?;
+    let started = Instant::now();
+    let mut clock = tokio::time::interval(args.own.status_every);
+    clock.tick().await;
+    loop {
+        tokio::select! {
+            _ = clock.tick() => println!("{:>5} s  {}", started.elapsed().as_secs(), line.read().await),
+            () = stop.cancelled() => return Ok(()),
+        }
+    }
+}
+
+/// Reports what the supervisor does; ends when a part cannot be kept alive.
+async fn watch(events: &mut mpsc::Receiver<Event>, screen: bool) -> anyhow::Result<()> {
+    while let Some(event) = events.recv().await {
+        match event {
+            Event::Restarting { part, why } => {
+                tracing::warn!(part = part.name(), "restarting the {}: {why}", part.name());
+                if !screen {
+                    println!("restarting the {}: {why}", part.name());
+                }
+            }
+            Event::GaveUp { part, why, last_lines } => {
+                anyhow::bail!("the {} keeps failing ({why}); its last words:\n{}", part.name(), last_lines.join("\n"));
+            }
+        }
+    }
+    std::future::pending().await
+}
+
+/// A start that failed is explained by the part's own last words when there are any.
+fn explain(error: anyhow::Error, events: &mut mpsc::Receiver<Event>) -> anyhow::Error {
+    while let Ok(event) = events.try_recv() {
+        if let Event::GaveUp { part, last_lines, .. } = event {
+            return error.context(format!("the {} said:\n{}", part.name(), last_lines.join("\n")));
+        }
+    }
+    error
+}

@@ -1,0 +1,159 @@
+//! `up` takes its own flags and every flag of every part.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgMatches, Args as _, FromArgMatches};
+
+use super::part::Part;
+
+/// What `up` itself is told.
+#[derive(clap::Args, Clone, Debug)]
+#[group(skip)]
+pub(crate) struct Own {
+    /// No screen: a status line every few seconds. Also without this flag when stdout is no terminal.
+    #[arg(long, env = "FAULTLINE_NO_TUI")]
+    pub(crate) no_tui: bool,
+
+    /// Stop after this time, e.g. 60s, 10m, 1h. Runs until it is interrupted by default.
+    #[arg(long = "for", env = "FAULTLINE_FOR", value_parser = duration, value_name = "TIME")]
+    pub(crate) run_for: Option<Duration>,
+
+    /// Requests a second that the customers send: enough to see percentiles move, little for two cores. 0 starts no customers.
+    #[arg(long, env = "FAULTLINE_LOAD", default_value_t = 50.0, value_name = "PER SECOND")]
+    pub(crate) load: f64,
+
+    /// Time between two status lines without a screen.
+    #[arg(long, env = "FAULTLINE_STATUS_EVERY", default_value = "5s", value_parser = duration, value_name = "TIME")]
+    pub(crate) status_every: Duration,
+
+    /// How long, after the customers stopped, events may take to reach every consumer before they count as lost:
+    /// the consumers' longest retry delay twice.
+    #[arg(long, env = "FAULTLINE_DRAIN_MAX", default_value = "60s", value_parser = duration, value_name = "TIME")]
+    pub(crate) drain_max: Duration,
+
+    /// How long a part may take to start, and to stop before it is killed.
+    #[arg(long, env = "FAULTLINE_PATIENCE", default_value = "20s", value_parser = duration, value_name = "TIME")]
+    pub(crate) patience: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Args {
+    pub(crate) own: Own,
+    pub(crate) tui: tui::Args,
+    pub(crate) observe: observe::Args,
+    /// Settings of all parts by name.
+    pub(crate) parts: ArgMatches,
+}
+
+impl Args {
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.text("data_dir").into()
+    }
+
+    /// A setting of some part, as text.
+    pub(crate) fn text(&self, id: &str) -> String {
+        let raw = self.parts.try_get_raw(id).ok().flatten().and_then(|mut values| values.next());
+        raw.map(|value| value.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
+    /// Parts to start: no broker of ours when another is named, no customers at rate 0.
+    pub(crate) fn started(&self) -> Vec<Part> {
+        let listen = self.text("broker_listen");
+        let wanted = |part: &Part| match part {
+            Part::Broker => self.text("bootstrap_servers") == listen,
+            Part::Load => self.own.load > 0.0,
+            _ => true,
+        };
+        Part::START_ORDER.into_iter().filter(wanted).collect()
+    }
+}
+
+impl clap::Args for Args {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let command = Own::augment_args(command);
+        let command = add_missing(command, &tui::Args::augment_args(clap::Command::new("the screen")));
+        Part::START_ORDER.iter().fold(command, |command, part| add_missing(command, &part.command()))
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+/// Settings shared by several parts, such as the data folder, appear once. `--rate` of the load is `--load` here.
+fn add_missing(command: clap::Command, part: &clap::Command) -> clap::Command {
+    let heading = format!("Settings of {}", part.get_name());
+    part.get_arguments().filter(|arg| arg.get_id() != "rate").fold(command, |command, arg| {
+        if command.get_arguments().any(|known| known.get_id() == arg.get_id()) {
+            return command;
+        }
+        // `up -h` stays one screen: parts' settings show in `--help`.
+        command.arg(arg.clone().help_heading(heading.clone()).hide_short_help(true))
+    })
+}
+
+impl FromArgMatches for Args {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Args {
+            own: Own::from_arg_matches(matches)?,
+            tui: tui::Args::from_arg_matches(matches)?,
+            observe: observe::Args::from_arg_matches(matches)?,
+            parts: matches.clone(),
+        })
+    }
+
+    fn from_arg_matches_mut(matches: &mut ArgMatches) -> Result<Self, clap::Error> {
+        Self::from_arg_matches(matches)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// `500ms`, `60s`, `10m`, `1h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let span: jiff::SignedDuration = text.parse().map_err(|_| format!("{text:?} is no time; write 500ms, 60s, 10m or 1h"))?;
+    Duration::try_from(span).map_err(|_| format!("{text:?} lies in the past"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        up: Args,
+    }
+
+    fn line(words: &[&str]) -> Args {
+        Line::try_parse_from([&["up"], words].concat()).map(|line| line.up).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn a_part_gets_every_setting_it_knows_and_no_other() {
+        let args = line(&["--data-dir", "/tmp/x", "--core-listen", "127.0.0.1:1"]);
+        let core = Part::Core.command_line(&args.parts);
+        assert_eq!(core[..2], ["product", "core"]);
+        assert!(core.contains(&"--data-dir=/tmp/x".into()) && core.contains(&"--core-listen=127.0.0.1:1".into()), "{core:?}");
+        assert!(!core.iter().any(|flag| flag.to_string_lossy().starts_with("--otlp-grpc")), "{core:?}");
+    }
+
+    #[test]
+    fn a_broker_named_by_hand_replaces_ours() {
+        assert!(line(&[]).started().contains(&Part::Broker));
+        assert!(!line(&["--bootstrap-servers", "127.0.0.1:9092"]).started().contains(&Part::Broker));
+        assert!(!line(&["--load", "0"]).started().contains(&Part::Load));
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(duration("60s"), Ok(Duration::from_secs(60)));
+        assert!(duration("60").is_err() && duration("-1s").is_err());
+    }
+}

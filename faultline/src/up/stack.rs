@@ -1,0 +1,130 @@
+//! The running parts: started in the order of their needs, stopped in the order of the data's flow.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::sync::mpsc;
+
+use super::accounting;
+use super::effects::{self, Witness};
+use super::part::Part;
+use super::report::Report;
+use super::settings::Args;
+use super::supervisor::{self, Event, Launch, Supervised};
+
+/// Folders of one run below the data folder.
+const RUN: &str = "run";
+
+pub(crate) struct Stack {
+    running: Vec<Supervised>,
+    events: mpsc::Sender<Event>,
+    run_dir: PathBuf,
+    unclean: u32,
+}
+
+impl Stack {
+    /// Nothing is started before every port is known to be free.
+    pub(crate) async fn new(args: &Args, events: mpsc::Sender<Event>) -> anyhow::Result<Stack> {
+        for part in args.started() {
+            supervisor::check_ports(part, &args.parts).await?;
+        }
+        let run_dir = args.data_dir().join(RUN);
+        let counts = run_dir.join("counts");
+        if counts.exists() {
+            std::fs::remove_dir_all(&counts).with_context(|| format!("could not empty {}", counts.display()))?;
+        }
+        for folder in [counts, run_dir.join("logs")] {
+            std::fs::create_dir_all(&folder).with_context(|| format!("could not make {}", folder.display()))?;
+        }
+        Ok(Stack { running: Vec::new(), events, run_dir, unclean: 0 })
+    }
+
+    /// Our own telemetry goes to our own collector and is counted with the parts'.
+    pub(crate) fn observe_args(&self, args: &observe::Args) -> observe::Args {
+        observe::Args { counts_dir: Some(self.counts_dir()), ..args.clone() }
+    }
+
+    fn counts_dir(&self) -> PathBuf {
+        self.run_dir.join("counts")
+    }
+
+    pub(crate) async fn start(&mut self, args: &Args, mut report: impl FnMut(Part)) -> anyhow::Result<()> {
+        let program = std::env::current_exe().context("could not find our own program")?;
+        for part in args.started() {
+            let mut arguments = part.command_line(&args.parts);
+            arguments.push(format!("--counts-dir={}", self.counts_dir().display()).into());
+            if part == Part::Load {
+                arguments.push(format!("--rate={}", args.own.load).into());
+            }
+            let launch = Launch {
+                program: program.clone(),
+                arguments,
+                log_file: self.run_dir.join("logs").join(format!("{}.log", part.name())),
+                patience: args.own.patience,
+            };
+            self.running.push(Supervised::start(part, launch, self.events.clone())?);
+            let started = self.running.last().expect("just pushed");
+            supervisor::ready(started, &args.parts, args.own.patience).await?;
+            report(part);
+        }
+        Ok(())
+    }
+
+    /// Stops what runs without an account: the start failed.
+    pub(crate) async fn abandon(mut self) {
+        for part in Part::STOP_ORDER {
+            self.stop(part).await;
+        }
+    }
+
+    /// Customers first; then every event may arrive; then the services, then whoever keeps what they said.
+    pub(crate) async fn wind_down(mut self, args: &Args, telemetry: observe::Telemetry) -> anyhow::Result<Report> {
+        let mut report = Report::default();
+        println!("stopping the customers, then waiting for every event to arrive");
+        self.stop(Part::Load).await;
+        match self.settle(args, args.own.drain_max).await {
+            Ok(effects) => report.effects = effects,
+            Err(error) => report.unknown.push(format!("what became of the payments: {error:#}")),
+        }
+        println!("stopping the product, then the platform");
+        for part in Part::STOP_ORDER {
+            if part == Part::Collector {
+                break;
+            }
+            self.stop(part).await;
+        }
+        telemetry.shutdown().await;
+        self.stop(Part::Collector).await;
+        report.uncounted = self.unclean;
+        match self.account(args).await {
+            Ok(signals) => report.signals = signals,
+            Err(error) => report.unknown.push(format!("what is stored: {error:#}")),
+        }
+        Ok(report)
+    }
+
+    async fn stop(&mut self, part: Part) {
+        while let Some(place) = self.running.iter().position(|running| running.part == part) {
+            self.unclean += self.running.remove(place).stop().await.unclean;
+        }
+    }
+
+    async fn settle(&self, args: &Args, patience: Duration) -> anyhow::Result<Vec<effects::Tally>> {
+        if !self.running.iter().any(|running| running.part == Part::Analytics) {
+            return Ok(Vec::new());
+        }
+        let witness = |effect, listen| Witness { effect, url: format!("http://{}/internal/effects", args.text(listen)) };
+        let witnesses = [
+            witness("receipt", "jobs_listen"),
+            witness("webhook", "receiver_listen"),
+            witness("projection", "analytics_listen"),
+        ];
+        effects::settle(&args.data_dir().join("product/ledger.jsonl"), &witnesses, patience).await
+    }
+
+    async fn account(&self, args: &Args) -> anyhow::Result<Vec<accounting::Row>> {
+        let counts = accounting::read_counts(&self.counts_dir())?;
+        accounting::compare(&args.data_dir(), &counts).await
+    }
+}

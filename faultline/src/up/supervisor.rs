@@ -1,0 +1,249 @@
+//! Keeps child processes alive until they are told to stop, and lets none outlive us: each holds the read end of a pipe whose
+//! write end is ours, and asks the kernel to be killed when we die.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::part::Part;
+
+/// Names the descriptor whose end of file tells a child that we are gone; `observe` reads it.
+const LIFELINE: &str = "FAULTLINE_PARENT_FD";
+/// A part that ran this long had started well: its next failure is the first of a new series.
+const HEALTHY_AFTER: Duration = Duration::from_secs(10);
+/// Failures in one series before we give up: by then the cause is not passing.
+const FAILURES_MAX: u32 = 8;
+const RESTART_DELAY: Duration = Duration::from_millis(200);
+const RESTART_DELAY_MAX: Duration = Duration::from_secs(5);
+/// Last lines of a part's output shown when it fails.
+const LAST_LINES: usize = 5;
+/// A part's log file is started anew beyond this, the previous one kept beside it.
+const LOG_BYTES_MAX: u64 = 16 << 20;
+
+/// What happened to a part, for the screen and the status lines.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    Restarting { part: Part, why: String },
+    GaveUp { part: Part, why: String, last_lines: Vec<String> },
+}
+
+/// A part under supervision.
+pub(crate) struct Supervised {
+    pub(crate) part: Part,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<Ended>,
+}
+
+/// How its life went.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ended {
+    /// Exits nobody asked for, or a stop that needed SIGKILL: its counts are not known.
+    pub(crate) unclean: u32,
+}
+
+/// How a part is started and where it writes.
+#[derive(Clone, Debug)]
+pub(crate) struct Launch {
+    pub(crate) program: PathBuf,
+    pub(crate) arguments: Vec<OsString>,
+    pub(crate) log_file: PathBuf,
+    pub(crate) patience: Duration,
+}
+
+impl Supervised {
+    pub(crate) fn start(part: Part, launch: Launch, events: mpsc::Sender<Event>) -> anyhow::Result<Supervised> {
+        let child = spawn(&launch)?;
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(supervise(part, launch, child, events, stop.clone()));
+        Ok(Supervised { part, stop, task })
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        !self.task.is_finished()
+    }
+
+    /// SIGTERM, then patience, then SIGKILL.
+    pub(crate) async fn stop(self) -> Ended {
+        self.stop.cancel();
+        self.task.await.unwrap_or(Ended { unclean: 1 })
+    }
+}
+
+fn spawn(launch: &Launch) -> anyhow::Result<Child> {
+    Command::new(&launch.program)
+        .args(&launch.arguments)
+        .env(LIFELINE, "0")
+        .env_remove("FAULTLINE_PORT_OFFSET")
+        .env_remove("FAULTLINE_CONFIG")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // Ctrl-C in the terminal is for us alone; we stop the parts in order.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("could not start {}", launch.program.display()))
+}
+
+async fn supervise(
+    part: Part,
+    launch: Launch,
+    mut child: Child,
+    events: mpsc::Sender<Event>,
+    stop: CancellationToken,
+) -> Ended {
+    let mut ended = Ended::default();
+    let mut failures = 0;
+    loop {
+        let started = Instant::now();
+        // Waiting for a child closes its stdin, which is the pipe it watches: keep our end.
+        let _lifeline = child.stdin.take();
+        let output = tokio::spawn(keep_output(
+            child.stdout.take().expect("stdout is piped"),
+            child.stderr.take().expect("stderr is piped"),
+            launch.log_file.clone(),
+        ));
+        let status = tokio::select! {
+            status = child.wait() => status,
+            () = stop.cancelled() => {
+                if !terminate(&mut child, launch.patience).await {
+                    ended.unclean += 1;
+                }
+                let _ = output.await;
+                return ended;
+            }
+        };
+        ended.unclean += 1;
+        failures = if started.elapsed() > HEALTHY_AFTER { 1 } else { failures + 1 };
+        let last_lines = output.await.unwrap_or_default();
+        let why = describe(status);
+        if failures >= FAILURES_MAX {
+            let _ = events.send(Event::GaveUp { part, why, last_lines }).await;
+            return ended;
+        }
+        let _ = events.send(Event::Restarting { part, why }).await;
+        child = loop {
+            let delay = RESTART_DELAY_MAX.min(RESTART_DELAY * 2u32.pow(failures - 1));
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = stop.cancelled() => return ended,
+            }
+            match spawn(&launch) {
+                Ok(child) => break child,
+                Err(error) => {
+                    failures += 1;
+                    let why = format!("{error:#}");
+                    if failures >= FAILURES_MAX {
+                        let _ = events.send(Event::GaveUp { part, why, last_lines: Vec::new() }).await;
+                        return ended;
+                    }
+                }
+            }
+        };
+    }
+}
+
+/// True when it ended by itself and well.
+async fn terminate(child: &mut Child, patience: Duration) -> bool {
+    let Some(pid) = child.id() else { return false };
+    signal(pid, libc::SIGTERM);
+    match tokio::time::timeout(patience, child.wait()).await {
+        Ok(status) => status.is_ok_and(|status| status.success()),
+        Err(_) => {
+            let _ = child.kill().await;
+            false
+        }
+    }
+}
+
+#[allow(unsafe_code)]
+fn signal(pid: u32, signal: i32) {
+    // SAFETY: kill takes two integers; the child is ours and not yet reaped, so its pid is not somebody else's.
+    unsafe { libc::kill(pid as libc::pid_t, signal) };
+}
+
+fn describe(status: std::io::Result<ExitStatus>) -> String {
+    match status {
+        Ok(status) => status.to_string(),
+        Err(error) => format!("could not be waited for: {error}"),
+    }
+}
+
+/// Both streams into one bounded file; returns the last lines.
+async fn keep_output(
+    stdout: impl AsyncRead + Unpin + Send + 'static,
+    stderr: impl AsyncRead + Unpin + Send + 'static,
+    path: PathBuf,
+) -> Vec<String> {
+    let mut stdout = BufReader::new(stdout).lines();
+    let mut stderr = BufReader::new(stderr).lines();
+    let mut file = open_log(&path).await.ok();
+    let mut written = 0;
+    let mut last = VecDeque::new();
+    let (mut stdout_open, mut stderr_open) = (true, true);
+    while stdout_open || stderr_open {
+        let line = tokio::select! {
+            line = stdout.next_line(), if stdout_open => { stdout_open = matches!(line, Ok(Some(_))); line }
+            line = stderr.next_line(), if stderr_open => { stderr_open = matches!(line, Ok(Some(_))); line }
+        };
+        let Ok(Some(line)) = line else { continue };
+        if let Some(open) = &mut file {
+            let _ = open.write_all(format!("{line}\n").as_bytes()).await;
+            written += line.len() as u64 + 1;
+            if written > LOG_BYTES_MAX {
+                let _ = tokio::fs::rename(&path, path.with_extension("log.1")).await;
+                file = open_log(&path).await.ok();
+                written = 0;
+            }
+        }
+        if last.len() == LAST_LINES {
+            last.pop_front();
+        }
+        last.push_back(line);
+    }
+    last.into()
+}
+
+async fn open_log(path: &std::path::Path) -> std::io::Result<tokio::fs::File> {
+    tokio::fs::OpenOptions::new().create(true).append(true).open(path).await
+}
+
+/// Every address must be free before anything starts, so that the reason is one sentence instead of nine logs.
+pub(crate) async fn check_ports(part: Part, settings: &clap::ArgMatches) -> anyhow::Result<()> {
+    for (id, address) in part.addresses(settings) {
+        if let Err(error) = tokio::net::TcpListener::bind(address).await {
+            let flag = id.replace('_', "-");
+            let why = match error.kind() {
+                std::io::ErrorKind::AddrInUse => "another process listens there".to_owned(),
+                _ => error.to_string(),
+            };
+            bail!(
+                "the {} cannot listen on {address}: {why}; give --{flag} another address, or move all of them with --port-offset 10000",
+                part.name()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Waits until every address of the part takes connections.
+pub(crate) async fn ready(supervised: &Supervised, settings: &clap::ArgMatches, patience: Duration) -> anyhow::Result<()> {
+    let deadline = Instant::now() + patience;
+    for (_, address) in supervised.part.addresses(settings) {
+        while tokio::net::TcpStream::connect(address).await.is_err() {
+            if !supervised.is_running() || Instant::now() > deadline {
+                bail!("the {} did not start listening on {address} within {patience:?}", supervised.part.name());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    Ok(())
+}

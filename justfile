@@ -1,0 +1,27 @@
+# The verbs. Anything with logic is a Rust test or binary.
+
+# everything on this machine, with the screen in front
+up *args:
+    cargo run --release -- up {{args}}
+
+# what a reviewer runs before reading
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# all tests, the end-to-end ones too
+test:
+    cargo test --release --workspace
+
+# only the end-to-end tests, with their output
+e2e:
+    cargo test --release -p faultline -p e2e -- --nocapture
+
+# ingest figures for BENCHMARKS.md
+bench:
+    cargo build --profile dist
+    deploy/bench/ingest.sh target/dist/faultline
+
+# what CI runs
+ci:
+    .ci/run
