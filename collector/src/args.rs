@@ -102,3 +102,12 @@ fn at_least_8_kib(text: &str) -> Result<usize, String> {
         Err(error) => Err(error.to_string()),
     }
 }
+
+/// The defaults, as clap fills them in.
+#[cfg(test)]
+pub(crate) fn test_limits() -> Limits {
+    use clap::{Args as _, FromArgMatches as _};
+
+    let matches = Limits::augment_args(clap::Command::new("test")).get_matches_from(["test"]);
+    Limits::from_arg_matches(&matches).expect("every limit has a default")
+}

@@ -1,0 +1,133 @@
+//! Receive, append, answer: the one path of every request, whatever protocol brought it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use model::{Converted, Rejected, Signal};
+use store::{Full, Reservation, StoreError, Writer};
+use tokio::sync::Semaphore;
+use tracing::{error, warn};
+
+use crate::args::Limits;
+use crate::compression::Compression;
+use crate::counts::Counts;
+use crate::gate::{Gate, Lease};
+use crate::media::Encoding;
+use crate::notice::Notices;
+use crate::refusal::Refusal;
+
+/// Plain bodies up to this size are decoded where they are. At under a microsecond a record that is some 30 us, less than two
+/// changes of thread cost under load, and within what an async thread may be held.
+const INLINE_BYTES_MAX: usize = 16 << 10;
+
+/// What every handler needs; one per process.
+pub(crate) struct Collector {
+    pub writer: Writer,
+    pub gate: Arc<Gate>,
+    pub counts: Arc<Counts>,
+    pub limits: Limits,
+    notices: Notices,
+    decoders: Semaphore,
+}
+
+/// A request read whole and not yet looked into.
+pub(crate) struct Received {
+    pub signal: Signal,
+    pub encoding: Encoding,
+    pub compression: Compression,
+    pub body: Vec<u8>,
+    /// The room `body` takes.
+    pub lease: Lease,
+}
+
+impl Collector {
+    pub(crate) fn new(writer: Writer, limits: Limits) -> Arc<Collector> {
+        Arc::new(Collector {
+            writer,
+            gate: Gate::new(&limits),
+            counts: Arc::default(),
+            notices: Notices::default(),
+            decoders: Semaphore::new(limits.decoders_max()),
+            limits,
+        })
+    }
+
+    /// Returns once the rows survive a power loss, with what was left out of them.
+    pub(crate) async fn keep(&self, received: Received) -> Result<Rejected, Refusal> {
+        let signal = received.signal;
+        let (place, converted) = self.decode(received).await?;
+        let items = converted.batches.iter().map(|batch| batch.num_rows() as u64).sum();
+        if items > 0 {
+            place.append(converted.batches).await.map_err(|error| self.not_stored(signal, &error))?;
+        }
+        self.counts.accepted(signal, items, converted.rejected.count);
+        Ok(converted.rejected)
+    }
+
+    /// Counts and, at a bounded rate, logs a request that was not kept.
+    pub(crate) fn refused(&self, signal: Signal, refusal: &Refusal) {
+        self.counts.refused(signal, refusal);
+        let (signal, reason) = (signal.name(), refusal.status().message().to_owned());
+        let notice = match refusal {
+            Refusal::Busy { .. } => &self.notices.busy,
+            _ => &self.notices.invalid,
+        };
+        if let Some(unsaid) = notice.due() {
+            warn!(otlp.signal = signal, refused.unsaid = unsaid, "refused a {signal} request: {reason}");
+        }
+    }
+
+    /// Off the async threads and a bounded number at once; those that wait are bounded by the gate.
+    async fn decode(&self, received: Received) -> Result<(Reservation, Converted), Refusal> {
+        let (writer, bytes_max) = (self.writer.clone(), self.limits.otlp_request_bytes_max);
+        let decoded = if received.compression == Compression::Identity && received.body.len() <= INLINE_BYTES_MAX {
+            catch_unwind(AssertUnwindSafe(|| decode(&writer, received, bytes_max))).ok()
+        } else {
+            // The semaphore is never closed, so an error cannot come; the permit only has to live until the end.
+            let _decoder = self.decoders.acquire().await;
+            tokio::task::spawn_blocking(move || decode(&writer, received, bytes_max)).await.ok()
+        };
+        decoded.unwrap_or_else(|| {
+            if let Some(unsaid) = self.notices.defect.due() {
+                error!(refused.unsaid = unsaid, "decoding a request panicked, the request was refused");
+            }
+            Err(Refusal::Internal)
+        })
+    }
+
+    fn not_stored(&self, signal: Signal, error: &StoreError) -> Refusal {
+        if let Some(unsaid) = self.notices.store.due() {
+            let signal = signal.name();
+            error!(
+                otlp.signal = signal,
+                refused.unsaid = unsaid,
+                error = error as &dyn std::error::Error,
+                "could not store a {signal} request"
+            );
+        }
+        match error {
+            StoreError::Rows(_) => Refusal::Internal,
+            // Nothing is promised about the rows, so the client has to send them again.
+            other => Refusal::Busy { reason: other.to_string(), retry: self.limits.retry_delay() },
+        }
+    }
+}
+
+/// The place comes before the work: a full store should not cost a decode.
+fn decode(writer: &Writer, received: Received, bytes_max: usize) -> Result<(Reservation, Converted), Refusal> {
+    let Received { signal, encoding, compression, body, mut lease } = received;
+    let body = compression.inflate(body, bytes_max, &mut lease)?;
+    let place = writer.reserve(signal, body.len()).map_err(full)?;
+    let converted = match encoding {
+        Encoding::Protobuf => model::decode_protobuf(signal, &body),
+        Encoding::Json => model::decode_json(signal, &body),
+    };
+    match converted {
+        Ok(converted) => Ok((place, converted)),
+        Err(error) => Err(Refusal::Malformed(error.to_string())),
+    }
+}
+
+fn full(full: Full) -> Refusal {
+    Refusal::Busy { reason: full.reason.to_string(), retry: full.retry_after }
+}

@@ -1,0 +1,104 @@
+//! Accepts connections and serves them within their limits until told to stop, then drains them.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::args::Limits;
+use crate::silence::Silence;
+
+/// Bytes a stream, and a connection, may send ahead of being read: enough to keep a loopback or a 10 ms link busy.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// Larger frames than the 16 KiB of HTTP/2's default mean fewer copies of a batch of spans.
+const FRAME_BYTES_MAX: u32 = 256 << 10;
+/// After the kernel refuses a connection (file descriptors ran out), wait for others to end.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
+    let builder = builder(&limits);
+    let mut open = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = stop.cancelled() => break,
+            Some(_) = open.join_next() => continue,
+            accepted = listener.accept(), if open.len() < limits.otlp_connections_max => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let connection =
+                    serve_one(stream, router.clone(), builder.clone(), limits.idle_time_max(), stop.clone());
+                open.spawn(connection);
+            }
+            Err(error) => {
+                warn!(error = &error as &dyn std::error::Error, "could not accept a connection");
+                tokio::select! {
+                    _ = stop.cancelled() => break,
+                    _ = tokio::time::sleep(ACCEPT_PAUSE) => {}
+                }
+            }
+        }
+    }
+    drop(listener);
+    let drained =
+        tokio::time::timeout(limits.drain_time_max(), async { while open.join_next().await.is_some() {} }).await;
+    if drained.is_err() {
+        warn!(connections.cut = open.len(), "cut {} connections that did not finish in time", open.len());
+        open.shutdown().await;
+    }
+}
+
+async fn serve_one(
+    stream: TcpStream,
+    router: Router,
+    builder: Builder<TokioExecutor>,
+    idle_time_max: Duration,
+    stop: CancellationToken,
+) {
+    // An answer is one small packet; waiting to fill it would only delay the client.
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(error = &error as &dyn std::error::Error, "could not set TCP_NODELAY");
+    }
+    let io = TokioIo::new(Silence::new(stream, idle_time_max));
+    let mut connection = pin!(builder.serve_connection(io, TowerToHyperService::new(router)));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        _ = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!(error, "a connection ended early");
+    }
+}
+
+fn builder(limits: &Limits) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.idle_time_max())
+        .max_buf_size(limits.otlp_header_bytes_max);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.otlp_streams_max)
+        .max_header_list_size(u32::try_from(limits.otlp_header_bytes_max).unwrap_or(u32::MAX))
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
+        // A live peer answers pings, so silence means a dead one.
+        .keep_alive_interval(limits.idle_time_max() / 3)
+        .keep_alive_timeout(limits.idle_time_max() / 3);
+    builder
+}
