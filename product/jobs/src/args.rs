@@ -11,11 +11,7 @@ pub struct Args {
     #[arg(long, env = "FAULTLINE_JOBS_LISTEN", default_value = "127.0.0.1:7002")]
     pub jobs_listen: SocketAddr,
     /// Base URL of the webhook receiver.
-    #[arg(
-        long,
-        env = "FAULTLINE_WEBHOOK_URL",
-        default_value = "http://127.0.0.1:7011"
-    )]
+    #[arg(long, env = "FAULTLINE_WEBHOOK_URL", default_value = "http://127.0.0.1:7011")]
     pub webhook_url: String,
     /// Milliseconds a webhook may take before it counts as failed: long for a healthy receiver, and short
     /// enough that one that hangs holds a partition no longer than a few events' worth of work.

@@ -57,12 +57,7 @@ pub(crate) async fn happened(pool: &SqlitePool, event: Uuid, effect: Effect) -> 
 }
 
 /// Notes that `effect` has just happened. A second time for one event is counted, not hidden.
-pub(crate) async fn note(
-    pool: &SqlitePool,
-    event: &Event,
-    payment: &Payment,
-    effect: Effect,
-) -> sqlx::Result<()> {
+pub(crate) async fn note(pool: &SqlitePool, event: &Event, payment: &Payment, effect: Effect) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO effects (event_id, effect, event_type, payment_id, times) VALUES (?, ?, ?, ?, 1)
          ON CONFLICT DO UPDATE SET times = times + 1",

@@ -26,20 +26,10 @@ pub struct Jobs {
 
 impl Jobs {
     pub(crate) fn new(pool: SqlitePool, receipts: Receipts, webhooks: Webhooks) -> Jobs {
-        Jobs {
-            pool,
-            receipts,
-            webhooks,
-            metrics: Metrics::new(),
-        }
+        Jobs { pool, receipts, webhooks, metrics: Metrics::new() }
     }
 
-    async fn receipt(
-        &self,
-        event: &Event,
-        payment: &Payment,
-        occasion: Occasion,
-    ) -> Result<(), HandlerError> {
+    async fn receipt(&self, event: &Event, payment: &Payment, occasion: Occasion) -> Result<(), HandlerError> {
         if effects::happened(&self.pool, event.id, Effect::Receipt).await? {
             return Ok(());
         }
@@ -61,14 +51,9 @@ impl Jobs {
             return Ok(());
         }
         let sent = self.webhooks.send(event, payment).await;
-        self.metrics.webhook_tried(
-            sent.as_ref()
-                .err()
-                .map_or("delivered", |error| error.outcome()),
-        );
+        self.metrics.webhook_tried(sent.as_ref().err().map_or("delivered", |error| error.outcome()));
         // No log of the failure here: the consumer, which decides what follows from it, logs it once.
-        sent.context("could not deliver the webhook")
-            .map_err(HandlerError::Retry)?;
+        sent.context("could not deliver the webhook").map_err(HandlerError::Retry)?;
         effects::note(&self.pool, event, payment, Effect::Webhook).await?;
         let (id, kind) = (payment.payment_id, &event.kind);
         info!(payment.id = %id, event.kind = kind, "told the webhook receiver of {kind} of payment {id}");
@@ -83,22 +68,14 @@ impl Handler for Jobs {
             return Ok(());
         };
         let payment = Payment::read(event).map_err(HandlerError::Poison)?;
-        let span =
-            info_span!("render receipt", payment.id = %payment.payment_id, event.kind = event.kind);
-        self.receipt(event, &payment, occasion)
-            .instrument(span)
-            .await?;
-        let span =
-            info_span!("send webhook", payment.id = %payment.payment_id, event.kind = event.kind);
+        let span = info_span!("render receipt", payment.id = %payment.payment_id, event.kind = event.kind);
+        self.receipt(event, &payment, occasion).instrument(span).await?;
+        let span = info_span!("send webhook", payment.id = %payment.payment_id, event.kind = event.kind);
         self.webhook(event, &payment).instrument(span).await
     }
 
     /// The transaction holds nothing but the inbox row: it says that every effect is noted.
-    async fn apply(
-        &self,
-        _transaction: &mut SqliteConnection,
-        _event: &Event,
-    ) -> Result<(), HandlerError> {
+    async fn apply(&self, _transaction: &mut SqliteConnection, _event: &Event) -> Result<(), HandlerError> {
         Ok(())
     }
 }

@@ -17,8 +17,7 @@ use crate::payment::Occasion;
 use crate::receipt::Receipts;
 
 /// A receipt has styles of its own and nothing else that a browser could run or fetch.
-const RECEIPT_POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+const RECEIPT_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
 
 #[derive(Clone)]
 pub(crate) struct Interface {
@@ -28,10 +27,7 @@ pub(crate) struct Interface {
 
 pub(crate) fn router(interface: Interface) -> Router {
     let router = Router::new()
-        .route(
-            "/health",
-            get(|| async { axum::Json(json!({"status": "ok"})) }),
-        )
+        .route("/health", get(|| async { axum::Json(json!({"status": "ok"})) }))
         .route("/internal/effects", get(effects))
         .route("/v1/receipts/{payment_id}", get(receipt))
         .with_state(interface);
@@ -40,11 +36,7 @@ pub(crate) fn router(interface: Interface) -> Router {
 
 async fn effects(State(interface): State<Interface>) -> Response {
     let lines = ReceiverStream::new(effects::lines(interface.pool));
-    (
-        [(header::CONTENT_TYPE, "application/x-ndjson")],
-        Body::from_stream(lines),
-    )
-        .into_response()
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
 }
 
 #[derive(Deserialize)]
@@ -93,22 +85,13 @@ async fn receipt(
         }
         Err(error) => {
             tracing::error!(payment.id = %payment, error = %error, "could not read the receipt of payment {payment}");
-            problem(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "the receipt could not be read",
-            )
+            problem(StatusCode::INTERNAL_SERVER_ERROR, "the receipt could not be read")
         }
     }
 }
 
 /// An error by RFC 9457.
 fn problem(status: StatusCode, detail: &str) -> Response {
-    let body =
-        json!({"title": status.canonical_reason(), "status": status.as_u16(), "detail": detail});
-    (
-        status,
-        [(header::CONTENT_TYPE, "application/problem+json")],
-        body.to_string(),
-    )
-        .into_response()
+    let body = json!({"title": status.canonical_reason(), "status": status.as_u16(), "detail": detail});
+    (status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
 }

@@ -3,11 +3,7 @@
 use clap::Parser;
 
 #[derive(Parser)]
-#[command(
-    name = "faultline-jobs",
-    version,
-    about = "Receipts and webhooks for payments"
-)]
+#[command(name = "faultline-jobs", version, about = "Receipts and webhooks for payments")]
 struct Cli {
     #[command(flatten)]
     jobs: product_jobs::Args,

@@ -31,8 +31,7 @@ impl Metrics {
     }
 
     pub(crate) fn receipt_written(&self, occasion: Occasion) {
-        self.receipts
-            .add(1, &[KeyValue::new("payment.status", occasion.name())]);
+        self.receipts.add(1, &[KeyValue::new("payment.status", occasion.name())]);
     }
 
     pub(crate) fn webhook_tried(&self, outcome: &'static str) {

@@ -52,7 +52,6 @@ impl Payment {
             event.kind,
             event.version,
         );
-        Payment::deserialize(&event.data)
-            .with_context(|| format!("the data of {} is not a payment", event.kind))
+        Payment::deserialize(&event.data).with_context(|| format!("the data of {} is not a payment", event.kind))
     }
 }

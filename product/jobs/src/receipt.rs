@@ -24,8 +24,7 @@ impl Receipts {
     }
 
     pub(crate) fn path(&self, payment: Uuid, occasion: Occasion) -> PathBuf {
-        self.folder
-            .join(format!("{payment}.{}.html", occasion.name()))
+        self.folder.join(format!("{payment}.{}.html", occasion.name()))
     }
 
     /// Renders and writes; when it returns the receipt survives power loss. Returns its size in bytes.
@@ -112,10 +111,7 @@ fn amount(minor: i64, currency: &str) -> String {
     let unit = 10_u64.pow(decimals);
     let sign = if minor < 0 { "-" } else { "" };
     let (whole, part) = (minor.unsigned_abs() / unit, minor.unsigned_abs() % unit);
-    format!(
-        "{sign}{whole}.{part:0width$} {currency}",
-        width = decimals as usize
-    )
+    format!("{sign}{whole}.{part:0width$} {currency}", width = decimals as usize)
 }
 
 /// Text as it may stand in an element or a quoted attribute. Characters that HTML forbids become U+FFFD.
@@ -166,14 +162,8 @@ mod tests {
             "<script>alert('x')</script> & \"more\"",
             expect!["&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; &quot;more&quot;"],
         );
-        check_text(
-            "&lt; stays what was typed",
-            expect!["&amp;lt; stays what was typed"],
-        );
-        check_text(
-            "nul \0 and bell \u{7}",
-            expect!["nul \u{fffd} and bell \u{fffd}"],
-        );
+        check_text("&lt; stays what was typed", expect!["&amp;lt; stays what was typed"]);
+        check_text("nul \0 and bell \u{7}", expect!["nul \u{fffd} and bell \u{fffd}"]);
         check_text("Größe 27 – ✓", expect!["Größe 27 – ✓"]);
     }
 
@@ -192,16 +182,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let receipts = Receipts::open(folder.path().to_owned()).expect("receipts");
         let payment = payment("Two tickets");
-        receipts
-            .write(&payment, Occasion::Captured)
-            .await
-            .expect("written");
+        receipts.write(&payment, Occasion::Captured).await.expect("written");
         let path = receipts.path(payment.payment_id, Occasion::Captured);
         let first = std::fs::read(&path).expect("read");
-        receipts
-            .write(&payment, Occasion::Captured)
-            .await
-            .expect("written again");
+        receipts.write(&payment, Occasion::Captured).await.expect("written again");
         assert_eq!(first, std::fs::read(&path).expect("read again"));
         assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 1);
         assert!(String::from_utf8_lossy(&first).contains("<dd class=\"amount\">12.50 EUR</dd>"));

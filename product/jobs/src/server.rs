@@ -33,38 +33,21 @@ pub struct Server {
 
 impl Server {
     pub async fn bind(args: Args) -> anyhow::Result<Server> {
-        let listener = TcpListener::bind(args.jobs_listen)
-            .await
-            .map_err(|error| taken(args.jobs_listen, error))?;
+        let listener = TcpListener::bind(args.jobs_listen).await.map_err(|error| unbound(args.jobs_listen, error))?;
         let address = listener.local_addr()?;
         let folder = args.data_dir.join("product");
-        let receipts = Receipts::open(folder.join("receipts")).with_context(|| {
-            format!(
-                "could not create the folder of receipts in {}",
-                folder.display()
-            )
-        })?;
+        let receipts = Receipts::open(folder.join("receipts"))
+            .with_context(|| format!("could not create the folder of receipts in {}", folder.display()))?;
         let pool = database::open(&folder.join("jobs.db")).await?;
-        effects::migrate(&pool)
-            .await
-            .context("could not prepare jobs.db")?;
-        let webhooks = Webhooks::new(
-            &args.webhook_url,
-            Duration::from_millis(args.webhook_timeout_ms),
-        );
-        let topics = vec![Topic {
-            name: PAYMENTS.to_owned(),
-            partitions: PARTITIONS,
-        }];
+        effects::migrate(&pool).await.context("could not prepare jobs.db")?;
+        let webhooks = Webhooks::new(&args.webhook_url, Duration::from_millis(args.webhook_timeout_ms));
+        let topics = vec![Topic { name: PAYMENTS.to_owned(), partitions: PARTITIONS }];
         info!(server.address = %address, "jobs is listening on {address}");
         Ok(Server {
             listener,
             address,
             jobs: Jobs::new(pool.clone(), receipts.clone(), webhooks),
-            interface: Interface {
-                pool: pool.clone(),
-                receipts,
-            },
+            interface: Interface { pool: pool.clone(), receipts },
             pool,
             consumer: ConsumerConfig::new(args.kafka, SERVICE, topics),
         })
@@ -90,10 +73,7 @@ impl Server {
         let serve = axum::serve(self.listener, http::router(self.interface))
             .with_graceful_shutdown(stop.clone().cancelled_owned());
         let consume = consumer::run(self.consumer, self.pool.clone(), self.jobs, stop);
-        tokio::try_join!(
-            async { serve.await.context("the HTTP interface ended") },
-            consume
-        )?;
+        tokio::try_join!(async { serve.await.context("the HTTP interface ended") }, consume)?;
         self.pool.close().await;
         Ok(())
     }
@@ -104,7 +84,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     Server::bind(args).await?.run(stop).await
 }
 
-fn taken(address: SocketAddr, error: std::io::Error) -> anyhow::Error {
+fn unbound(address: SocketAddr, error: std::io::Error) -> anyhow::Error {
     if error.kind() == std::io::ErrorKind::AddrInUse {
         return anyhow::anyhow!(
             "could not listen on {address}: address already in use; another process holds it, \

@@ -53,10 +53,7 @@ struct Data<'a> {
 impl Webhooks {
     pub(crate) fn new(base_url: &str, timeout: Duration) -> Webhooks {
         let url = format!("{}/v1/webhooks", base_url.trim_end_matches('/'));
-        Webhooks {
-            client: Client::new(timeout),
-            url,
-        }
+        Webhooks { client: Client::new(timeout), url }
     }
 
     /// Delivered when this returns `Ok`. After an error it may still have arrived: the receiver must go by the key.
@@ -71,11 +68,7 @@ impl Webhooks {
                 created_at: payment.created_at.to_string(),
             },
         };
-        let request = self
-            .client
-            .post(&self.url)
-            .header("idempotency-key", &message.id)
-            .json(&message);
+        let request = self.client.post(&self.url).header("idempotency-key", &message.id).json(&message);
         let answer = request.send().await.map_err(WebhookError::Unreachable)?;
         match answer.status() {
             status if status.is_success() => Ok(()),

@@ -1,0 +1,18 @@
+//! Settings of the analytics service.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use product_bus::KafkaArgs;
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// Address of the HTTP interface: health, revenue, activity, counted effects.
+    #[arg(long, env = "FAULTLINE_ANALYTICS_LISTEN", default_value = "127.0.0.1:7003")]
+    pub analytics_listen: SocketAddr,
+    /// Folder of all data; `product/analytics.db` lives below it.
+    #[arg(long, env = "FAULTLINE_DATA_DIR", default_value = "./data")]
+    pub data_dir: PathBuf,
+    #[command(flatten)]
+    pub kafka: KafkaArgs,
+}
