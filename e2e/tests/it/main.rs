@@ -1,0 +1,5 @@
+//! Everything at once, through the doors that users have: the binary, OTLP sockets, SQL.
+
+mod crash;
+mod recording;
+mod up;
