@@ -1,14 +1,21 @@
 //! How we are watched: traces, logs and metrics of our own processes by OTLP, counted at the source,
 //! and W3C context carried through HTTP and Kafka. What a process measures about its domain is its own affair.
-#![allow(clippy::todo)]
+//!
+//! From the source outwards: `source` adapts the SDK to `queue`, which is bounded and paced by the clock;
+//! `delivery` takes batches to the collector with bounded retries; `counts` keeps the books.
 
 pub mod context;
-pub mod counts;
 pub mod db;
 pub mod http;
 pub mod parent;
+
+mod counts;
+mod delivery;
+mod queue;
+mod runtime;
 mod settings;
 mod shutdown;
+mod source;
 mod telemetry;
 
 pub use counts::{Counts, SignalCounts};

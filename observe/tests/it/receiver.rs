@@ -1,0 +1,180 @@
+//! The smallest OTLP receiver: keeps what arrives, rejects what it is told to.
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering::SeqCst},
+    },
+};
+
+use opentelemetry_proto::tonic::{
+    collector::{
+        logs::v1::{
+            ExportLogsServiceRequest, ExportLogsServiceResponse,
+            logs_service_server::{LogsService, LogsServiceServer},
+        },
+        metrics::v1::{
+            ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+            metrics_service_server::{MetricsService, MetricsServiceServer},
+        },
+        trace::v1::{
+            ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+            trace_service_server::{TraceService, TraceServiceServer},
+        },
+    },
+    common::v1::{AnyValue, any_value::Value},
+    metrics::v1::metric::Data,
+    trace::v1::Span,
+};
+use tokio::{net::TcpSocket, sync::watch};
+use tonic::{Request, Response, Status, transport::Server};
+
+#[derive(Clone, Debug)]
+pub struct Log {
+    pub body: String,
+    pub uid: String,
+    pub trace_id: Vec<u8>,
+    pub span_id: Vec<u8>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    pub spans: Vec<Span>,
+    pub logs: Vec<Log>,
+    pub points: u64,
+    pub metrics: BTreeSet<String>,
+}
+
+#[derive(Clone)]
+pub struct Receiver {
+    seen: Arc<Mutex<Seen>>,
+    changed: watch::Sender<()>,
+    reject: Arc<AtomicI64>,
+}
+
+/// A bound port that does not listen: connections are refused.
+pub struct Reserved {
+    socket: TcpSocket,
+    address: SocketAddr,
+}
+
+impl Receiver {
+    pub async fn reserve() -> Reserved {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+        let address = socket.local_addr().expect("a bound address");
+        Reserved { socket, address }
+    }
+
+    pub fn seen(&self) -> Seen {
+        self.seen.lock().expect("nobody panics here").clone()
+    }
+
+    pub fn reject_next_spans(&self, count: i64) {
+        self.reject.store(count, SeqCst);
+    }
+
+    pub async fn until(&self, condition: impl Fn(&Seen) -> bool) {
+        let mut changes = self.changed.subscribe();
+        while !condition(&self.seen()) {
+            changes.changed().await.expect("the sender is in self");
+        }
+    }
+
+    fn keep(&self, keep: impl FnOnce(&mut Seen)) {
+        keep(&mut self.seen.lock().expect("nobody panics here"));
+        self.changed.send_replace(());
+    }
+}
+
+impl Reserved {
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub fn start(self) -> Receiver {
+        let receiver = Receiver { seen: Arc::default(), changed: watch::Sender::new(()), reject: Arc::default() };
+        let listener = self.socket.listen(64).expect("the port is ours");
+        let server = Server::builder()
+            .add_service(TraceServiceServer::new(receiver.clone()))
+            .add_service(LogsServiceServer::new(receiver.clone()))
+            .add_service(MetricsServiceServer::new(receiver.clone()))
+            .serve_with_incoming(tokio_stream::wrappers::TcpListenerStream::new(listener));
+        tokio::spawn(server);
+        receiver
+    }
+}
+
+#[tonic::async_trait]
+impl TraceService for Receiver {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let resources = request.into_inner().resource_spans;
+        let spans = resources.into_iter().flat_map(|resource| resource.scope_spans).flat_map(|scope| scope.spans);
+        self.keep(|seen| seen.spans.extend(spans));
+        let rejected_spans = self.reject.swap(0, SeqCst);
+        let partial_success = (rejected_spans > 0)
+            .then(|| ExportTracePartialSuccess { rejected_spans, error_message: "not these".to_owned() });
+        Ok(Response::new(ExportTraceServiceResponse { partial_success }))
+    }
+}
+
+#[tonic::async_trait]
+impl LogsService for Receiver {
+    async fn export(
+        &self,
+        request: Request<ExportLogsServiceRequest>,
+    ) -> Result<Response<ExportLogsServiceResponse>, Status> {
+        let resources = request.into_inner().resource_logs;
+        let records =
+            resources.into_iter().flat_map(|resource| resource.scope_logs).flat_map(|scope| scope.log_records);
+        let logs = records.map(|record| Log {
+            body: text(record.body.as_ref()),
+            uid: text(
+                record
+                    .attributes
+                    .iter()
+                    .find(|attribute| attribute.key == "log.record.uid")
+                    .and_then(|attribute| attribute.value.as_ref()),
+            ),
+            trace_id: record.trace_id,
+            span_id: record.span_id,
+        });
+        self.keep(|seen| seen.logs.extend(logs));
+        Ok(Response::new(ExportLogsServiceResponse::default()))
+    }
+}
+
+#[tonic::async_trait]
+impl MetricsService for Receiver {
+    async fn export(
+        &self,
+        request: Request<ExportMetricsServiceRequest>,
+    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        let resources = request.into_inner().resource_metrics;
+        let metrics = resources.into_iter().flat_map(|resource| resource.scope_metrics).flat_map(|scope| scope.metrics);
+        self.keep(|seen| {
+            for metric in metrics {
+                seen.points += match metric.data.expect("a metric holds data") {
+                    Data::Gauge(gauge) => gauge.data_points.len(),
+                    Data::Sum(sum) => sum.data_points.len(),
+                    Data::Histogram(histogram) => histogram.data_points.len(),
+                    other => panic!("nothing here makes {other:?}"),
+                } as u64;
+                seen.metrics.insert(metric.name);
+            }
+        });
+        Ok(Response::new(ExportMetricsServiceResponse::default()))
+    }
+}
+
+fn text(value: Option<&AnyValue>) -> String {
+    match value.and_then(|value| value.value.as_ref()) {
+        Some(Value::StringValue(text)) => text.clone(),
+        other => format!("{other:?}"),
+    }
+}
