@@ -4,5 +4,7 @@
 //! them knows the product's code; they speak HTTP and keep their own evidence of what happened.
 
 pub mod acquirer;
+mod answers;
 pub mod customers;
+mod database;
 pub mod receiver;

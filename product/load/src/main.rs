@@ -1,0 +1,47 @@
+//! The world outside the product, each part of it as a process of its own.
+
+use clap::{Parser, Subcommand};
+use product_load::{acquirer, customers, receiver};
+
+#[derive(Parser)]
+#[command(name = "faultline-load", version, about = "Customers, acquirer and webhook receiver")]
+struct Cli {
+    #[command(subcommand)]
+    part: Part,
+    #[command(flatten)]
+    observe: observe::Args,
+}
+
+#[derive(Subcommand)]
+enum Part {
+    /// Send believable requests at a steady average rate.
+    Customers(customers::Args),
+    /// Answer charges and refunds.
+    Acquirer(acquirer::Args),
+    /// Collect webhooks.
+    Receiver(receiver::Args),
+}
+
+impl Part {
+    fn service(&self) -> &'static str {
+        match self {
+            Part::Customers(_) => customers::SERVICE,
+            Part::Acquirer(_) => acquirer::SERVICE,
+            Part::Receiver(_) => receiver::SERVICE,
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    let telemetry = observe::init(cli.part.service(), &cli.observe)?;
+    let stop = observe::shutdown_signal();
+    let ended = match cli.part {
+        Part::Customers(args) => customers::run(args, stop).await,
+        Part::Acquirer(args) => acquirer::run(args, stop).await,
+        Part::Receiver(args) => receiver::run(args, stop).await,
+    };
+    telemetry.shutdown().await;
+    ended
+}
