@@ -32,4 +32,7 @@ pub struct Args {
     /// Hours a session lives after its login.
     #[arg(long, env = "FAULTLINE_CORE_SESSION_HOURS", default_value_t = 24)]
     pub core_session_hours: u32,
+
+    #[command(flatten)]
+    pub kafka: product_bus::KafkaArgs,
 }

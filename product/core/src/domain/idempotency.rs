@@ -1,0 +1,139 @@
+//! One answer for each key, however often a client asks with it.
+//!
+//! A key belongs to its user. While a request works on it, it holds a lease; when that ends without an answer
+//! (the acquirer failed, the process died), the next request with the same body resumes the same payment.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sqlx::{Row, SqliteConnection};
+use uuid::Uuid;
+
+use super::{id, traced};
+
+/// How long an answer can be asked for again. After that the key means a new payment.
+const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Outdated keys deleted with each new one: more than one, so that a backlog shrinks; few, so that nobody waits.
+const PRUNED_ROWS_MAX: i64 = 4;
+
+/// What the client chose, and a digest of what it asked with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    pub(crate) user_id: Uuid,
+    pub(crate) key: String,
+    pub(crate) request_hash: [u8; 32],
+}
+
+/// What is known of a key.
+pub(crate) enum Known {
+    Nothing,
+    /// The first request was about something else.
+    OtherRequest,
+    /// Another request holds the lease.
+    InFlight,
+    Answered {
+        payment_id: Uuid,
+        response: String,
+    },
+    /// Started and left without an answer; the lease is now the caller's.
+    Unfinished {
+        payment_id: Uuid,
+    },
+}
+
+/// Looks a key up and takes its lease if nobody has it.
+pub(crate) async fn claim(
+    connection: &mut SqliteConnection,
+    key: &Key,
+    now: Timestamp,
+    lease: Duration,
+) -> sqlx::Result<Known> {
+    let query = sqlx::query(
+        "SELECT request_hash, payment_id, lease_until, response FROM idempotency_keys WHERE user_id = ? AND key = ?",
+    )
+    .bind(key.user_id.to_string())
+    .bind(&key.key);
+    let Some(row) = traced("SELECT", "idempotency_keys", query.fetch_optional(&mut *connection)).await? else {
+        return Ok(Known::Nothing);
+    };
+    let payment_id = id(&row, "payment_id")?;
+    if row.try_get::<&[u8], _>("request_hash")? != key.request_hash {
+        return Ok(Known::OtherRequest);
+    }
+    if let Some(response) = row.try_get("response")? {
+        return Ok(Known::Answered { payment_id, response });
+    }
+    if row.try_get::<i64, _>("lease_until")? > now.as_millisecond() {
+        return Ok(Known::InFlight);
+    }
+    set_lease(connection, key, after(now, lease)).await?;
+    Ok(Known::Unfinished { payment_id })
+}
+
+/// Remembers a new key, with the lease held.
+pub(crate) async fn remember(
+    connection: &mut SqliteConnection,
+    key: &Key,
+    payment_id: Uuid,
+    now: Timestamp,
+    lease: Duration,
+) -> sqlx::Result<()> {
+    prune(connection, now).await?;
+    let query = sqlx::query(
+        "INSERT INTO idempotency_keys (user_id, key, request_hash, payment_id, lease_until, created_at)
+         VALUES (?, ?, ?, ?, ?, ?)",
+    )
+    .bind(key.user_id.to_string())
+    .bind(&key.key)
+    .bind(&key.request_hash[..])
+    .bind(payment_id.to_string())
+    .bind(after(now, lease))
+    .bind(now.as_millisecond());
+    traced("INSERT", "idempotency_keys", query.execute(connection)).await?;
+    Ok(())
+}
+
+/// Stores what every later request with this key gets.
+pub(crate) async fn answer(connection: &mut SqliteConnection, key: &Key, response: &str) -> sqlx::Result<()> {
+    let query = sqlx::query("UPDATE idempotency_keys SET response = ? WHERE user_id = ? AND key = ?")
+        .bind(response)
+        .bind(key.user_id.to_string())
+        .bind(&key.key);
+    traced("UPDATE", "idempotency_keys", query.execute(connection)).await?;
+    Ok(())
+}
+
+/// Gives the lease back without an answer: the client may try again at once.
+pub(crate) async fn release(connection: &mut SqliteConnection, key: &Key) -> sqlx::Result<()> {
+    set_lease(connection, key, 0).await
+}
+
+async fn set_lease(connection: &mut SqliteConnection, key: &Key, until_ms: i64) -> sqlx::Result<()> {
+    let query = sqlx::query("UPDATE idempotency_keys SET lease_until = ? WHERE user_id = ? AND key = ?")
+        .bind(until_ms)
+        .bind(key.user_id.to_string())
+        .bind(&key.key);
+    traced("UPDATE", "idempotency_keys", query.execute(connection)).await?;
+    Ok(())
+}
+
+/// A key without an answer stays: its payment may still be resumed.
+async fn prune(connection: &mut SqliteConnection, now: Timestamp) -> sqlx::Result<()> {
+    let query = sqlx::query(
+        "DELETE FROM idempotency_keys WHERE (user_id, key) IN
+         (SELECT user_id, key FROM idempotency_keys WHERE created_at < ? AND response IS NOT NULL
+          ORDER BY created_at LIMIT ?)",
+    )
+    .bind(now.as_millisecond().saturating_sub(millis(KEPT)))
+    .bind(PRUNED_ROWS_MAX);
+    traced("DELETE", "idempotency_keys", query.execute(connection)).await?;
+    Ok(())
+}
+
+fn after(now: Timestamp, lease: Duration) -> i64 {
+    now.as_millisecond().saturating_add(millis(lease))
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,58 @@
+//! What the product does, as functions over a connection and plain types.
+//!
+//! Nothing here knows HTTP, Kafka or a pool: the caller owns the transaction, so what a function writes commits
+//! together with whatever else the caller writes, wherever that work runs.
+
+pub(crate) mod accounts;
+pub(crate) mod events;
+pub(crate) mod idempotency;
+pub(crate) mod input;
+pub(crate) mod payments;
+pub(crate) mod profiles;
+
+use jiff::Timestamp;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+use tracing::{Instrument, Span};
+use uuid::Uuid;
+
+/// The present, in the precision that the database keeps, so that what is answered equals what is read later.
+pub(crate) fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
+}
+
+/// One statement in a span of its own, named as in "INSERT payments".
+pub(crate) async fn traced<T>(
+    operation: &str,
+    table: &str,
+    statement: impl Future<Output = sqlx::Result<T>>,
+) -> sqlx::Result<T> {
+    traced_as(observe::db::span(observe::db::SQLITE, operation, table), statement).await
+}
+
+/// The same with another span, for what has no table.
+pub(crate) async fn traced_as<T>(span: Span, statement: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    let done = statement.instrument(span.clone()).await;
+    if let Err(error) = &done {
+        match error {
+            sqlx::Error::Database(error) => observe::db::failed(&span, error.code().as_deref().unwrap_or("database")),
+            sqlx::Error::PoolTimedOut => observe::db::failed(&span, "pool_timeout"),
+            _ => observe::db::failed(&span, "connection"),
+        }
+    }
+    done
+}
+
+fn id(row: &SqliteRow, column: &str) -> sqlx::Result<Uuid> {
+    let text: &str = row.try_get(column)?;
+    Uuid::parse_str(text).map_err(|error| undecodable(column, error))
+}
+
+fn time(row: &SqliteRow, column: &str) -> sqlx::Result<Timestamp> {
+    Timestamp::from_millisecond(row.try_get(column)?).map_err(|error| undecodable(column, error))
+}
+
+fn undecodable(column: &str, source: impl Into<sqlx::error::BoxDynError>) -> sqlx::Error {
+    sqlx::Error::ColumnDecode { index: column.to_owned(), source: source.into() }
+}

@@ -1,0 +1,156 @@
+//! Payments and the only ways in which their status may change.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+use uuid::Uuid;
+
+use super::input::{Money, known_currency};
+use super::{id, time, traced, undecodable};
+
+/// `Pending` until the acquirer has answered; `Refunding` from the wish for a refund to the acquirer's word on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Status {
+    Pending,
+    Captured,
+    Declined,
+    Refunding,
+    Refunded,
+}
+
+impl Status {
+    const ALL: [Status; 5] = [Status::Pending, Status::Captured, Status::Declined, Status::Refunding, Status::Refunded];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Status::Pending => "pending",
+            Status::Captured => "captured",
+            Status::Declined => "declined",
+            Status::Refunding => "refunding",
+            Status::Refunded => "refunded",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Its JSON is what the owner sees; `user_id` is not part of it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Payment {
+    pub(crate) id: Uuid,
+    #[serde(skip)]
+    pub(crate) user_id: Uuid,
+    pub(crate) status: Status,
+    #[serde(flatten)]
+    pub(crate) money: Money,
+    pub(crate) description: String,
+    pub(crate) created_at: Timestamp,
+}
+
+/// Adds a payment that nobody has been charged for yet.
+pub(crate) async fn open(
+    connection: &mut SqliteConnection,
+    user_id: Uuid,
+    money: Money,
+    description: &str,
+    now: Timestamp,
+) -> sqlx::Result<Payment> {
+    let payment = Payment {
+        id: Uuid::now_v7(),
+        user_id,
+        status: Status::Pending,
+        money,
+        description: description.to_owned(),
+        created_at: now,
+    };
+    let query = sqlx::query(
+        "INSERT INTO payments (id, user_id, amount_minor, currency, description, status, created_at, updated_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(payment.id.to_string())
+    .bind(user_id.to_string())
+    .bind(money.amount_minor())
+    .bind(money.currency())
+    .bind(description)
+    .bind(payment.status.as_str())
+    .bind(now.as_millisecond())
+    .bind(now.as_millisecond());
+    traced("INSERT", "payments", query.execute(connection)).await?;
+    Ok(payment)
+}
+
+/// The payment, if it is this user's.
+pub(crate) async fn find(
+    connection: &mut SqliteConnection,
+    user_id: Uuid,
+    payment_id: Uuid,
+) -> sqlx::Result<Option<Payment>> {
+    let query = sqlx::query("SELECT * FROM payments WHERE id = ? AND user_id = ?")
+        .bind(payment_id.to_string())
+        .bind(user_id.to_string());
+    let row = traced("SELECT", "payments", query.fetch_optional(connection)).await?;
+    row.as_ref().map(payment).transpose()
+}
+
+/// The newest payments of a user that are older than `before`.
+pub(crate) async fn list(
+    connection: &mut SqliteConnection,
+    user_id: Uuid,
+    before: Option<Uuid>,
+    rows_max: u32,
+) -> sqlx::Result<Vec<Payment>> {
+    // `g` sorts after every hexadecimal digit: without a cursor the list starts at the newest.
+    let before = before.map_or_else(|| "g".to_owned(), |id| id.to_string());
+    let query = sqlx::query("SELECT * FROM payments WHERE user_id = ? AND id < ? ORDER BY id DESC LIMIT ?")
+        .bind(user_id.to_string())
+        .bind(before)
+        .bind(rows_max);
+    let rows = traced("SELECT", "payments", query.fetch_all(connection)).await?;
+    rows.iter().map(payment).collect()
+}
+
+/// Changes the status if it still is `from`; false when somebody else was first.
+pub(crate) async fn advance(
+    connection: &mut SqliteConnection,
+    payment: &mut Payment,
+    from: Status,
+    to: Status,
+    now: Timestamp,
+) -> sqlx::Result<bool> {
+    let query = sqlx::query("UPDATE payments SET status = ?, updated_at = ? WHERE id = ? AND status = ?")
+        .bind(to.as_str())
+        .bind(now.as_millisecond())
+        .bind(payment.id.to_string())
+        .bind(from.as_str());
+    let changed = traced("UPDATE", "payments", query.execute(connection)).await?.rows_affected() == 1;
+    if changed {
+        payment.status = to;
+    }
+    Ok(changed)
+}
+
+fn payment(row: &SqliteRow) -> sqlx::Result<Payment> {
+    let status: &str = row.try_get("status")?;
+    let currency: &str = row.try_get("currency")?;
+    Ok(Payment {
+        id: id(row, "id")?,
+        user_id: id(row, "user_id")?,
+        status: Status::ALL
+            .into_iter()
+            .find(|known| known.as_str() == status)
+            .ok_or_else(|| undecodable("status", "unknown status"))?,
+        money: Money::new(
+            row.try_get("amount_minor")?,
+            known_currency(currency).ok_or_else(|| undecodable("currency", "unknown currency"))?,
+        ),
+        description: row.try_get("description")?,
+        created_at: time(row, "created_at")?,
+    })
+}

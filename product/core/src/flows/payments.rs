@@ -1,0 +1,212 @@
+//! Create, read, list and refund payments.
+//!
+//! The acquirer is asked between two transactions, never inside one. The first says what we are about to ask, the
+//! second what came of it together with the event. Whatever dies in between, the row says where to resume, and the
+//! acquirer decides once on each payment id: no money moves twice and none is forgotten.
+
+use product_bus::outbox;
+use sqlx::SqliteConnection;
+use tracing::{Span, error, field, info, instrument, warn};
+use uuid::Uuid;
+
+use super::{Core, Error};
+use crate::acquirer::AcquirerError;
+use crate::domain::idempotency::{self, Key, Known};
+use crate::domain::input::{CardToken, Money};
+use crate::domain::payments::{self, Payment, Status};
+use crate::domain::{events, now};
+
+/// What a customer wants to pay, and the key that makes it one payment however often it is asked for.
+pub(crate) struct Order {
+    pub(crate) key: Key,
+    pub(crate) money: Money,
+    pub(crate) description: String,
+    pub(crate) card: CardToken,
+}
+
+/// The answer as it is stored, in JSON.
+pub(crate) struct Answer {
+    pub(crate) json: String,
+    /// An earlier request got it first.
+    pub(crate) replayed: bool,
+}
+
+pub(crate) struct Page {
+    pub(crate) payments: Vec<Payment>,
+    /// Where the next page starts; none on the last.
+    pub(crate) next: Option<Uuid>,
+}
+
+#[instrument(name = "create payment", skip_all, fields(user.id = %order.key.user_id, payment.id = field::Empty))]
+pub(crate) async fn create(core: &Core, order: Order) -> Result<Answer, Error> {
+    let core_of_task = core.clone();
+    core.to_the_end(async move {
+        match claim(&core_of_task, &order).await? {
+            Claim::Answered(answer) => Ok(answer),
+            Claim::Ours(payment) => charge(&core_of_task, &order, payment).await,
+        }
+    })
+    .await
+}
+
+pub(crate) async fn find(core: &Core, user_id: Uuid, payment_id: Uuid) -> Result<Payment, Error> {
+    let mut connection = core.database.read().await?;
+    let payment = payments::find(&mut connection, user_id, payment_id).await?;
+    payment.ok_or(Error::PaymentMissing)
+}
+
+pub(crate) async fn list(core: &Core, user_id: Uuid, before: Option<Uuid>, limit: u32) -> Result<Page, Error> {
+    let mut connection = core.database.read().await?;
+    // One more than asked for tells whether there is a next page.
+    let mut payments = payments::list(&mut connection, user_id, before, limit.saturating_add(1)).await?;
+    let more = payments.len() > limit as usize;
+    payments.truncate(limit as usize);
+    let next = payments.last().filter(|_| more).map(|payment| payment.id);
+    Ok(Page { payments, next })
+}
+
+/// Gives a captured payment back. A payment that was refunded is answered as it is: asking twice refunds once.
+#[instrument(name = "refund payment", skip_all, fields(user.id = %user_id, payment.id = %payment_id))]
+pub(crate) async fn refund(core: &Core, user_id: Uuid, payment_id: Uuid) -> Result<Payment, Error> {
+    let core_of_task = core.clone();
+    core.to_the_end(async move {
+        let core = &core_of_task;
+        let payment = begin_refund(core, user_id, payment_id).await?;
+        if payment.status == Status::Refunded {
+            return Ok(payment);
+        }
+        core.acquirer.refund(&payment).await.map_err(|error| unanswered(&payment, error))?;
+        finish_refund(core, payment).await
+    })
+    .await
+}
+
+enum Claim {
+    Answered(Answer),
+    Ours(Payment),
+}
+
+/// Finds out whether this request is the one that does the work.
+async fn claim(core: &Core, order: &Order) -> Result<Claim, Error> {
+    let now = now();
+    let user_id = order.key.user_id;
+    let mut transaction = core.database.begin().await?;
+    let claim = match idempotency::claim(&mut transaction, &order.key, now, core.lease).await? {
+        Known::OtherRequest => return Err(Error::KeyReused),
+        Known::InFlight => return Err(Error::KeyInFlight),
+        Known::Answered { payment_id, response } => {
+            Span::current().record("payment.id", field::display(payment_id));
+            return Ok(Claim::Answered(Answer { json: response, replayed: true }));
+        }
+        Known::Unfinished { payment_id } => {
+            let payment = payments::find(&mut transaction, user_id, payment_id).await?;
+            let payment = payment.ok_or(Error::PaymentMissing)?;
+            warn!(payment.id = %payment_id, "payment {payment_id} was left without an answer, resuming");
+            Claim::Ours(payment)
+        }
+        Known::Nothing => {
+            let payment = payments::open(&mut transaction, user_id, order.money, &order.description, now).await?;
+            idempotency::remember(&mut transaction, &order.key, payment.id, now, core.lease).await?;
+            Claim::Ours(payment)
+        }
+    };
+    core.database.commit(transaction).await?;
+    if let Claim::Ours(payment) = &claim {
+        Span::current().record("payment.id", field::display(payment.id));
+    }
+    Ok(claim)
+}
+
+async fn charge(core: &Core, order: &Order, payment: Payment) -> Result<Answer, Error> {
+    let charged = async {
+        let decision = core.acquirer.charge(&payment, &order.card).await;
+        let decision = decision.map_err(|error| unanswered(&payment, error))?;
+        settle(core, &order.key, payment, decision).await
+    };
+    let answer = charged.await;
+    if answer.is_err() {
+        release(core, &order.key).await;
+    }
+    answer
+}
+
+/// The decision, the stored answer and the event: all three or none.
+async fn settle(core: &Core, key: &Key, mut payment: Payment, decision: Status) -> Result<Answer, Error> {
+    let mut transaction = core.database.begin().await?;
+    if !payments::advance(&mut transaction, &mut payment, Status::Pending, decision, now()).await? {
+        return settled_by_another(&mut transaction, key).await;
+    }
+    let json = serde_json::to_string(&payment).map_err(|error| Error::Internal(error.into()))?;
+    idempotency::answer(&mut transaction, key, &json).await?;
+    enqueue(&mut transaction, &payment).await?;
+    core.commit(transaction).await?;
+
+    core.metrics.payment_decided(&payment);
+    info!(payment.id = %payment.id, user.id = %payment.user_id, payment.status = payment.status.as_str(),
+        "payment {} is {}", payment.id, payment.status);
+    Ok(Answer { json, replayed: false })
+}
+
+/// We took longer than our lease and another request finished. The acquirer told both the same.
+async fn settled_by_another(connection: &mut SqliteConnection, key: &Key) -> Result<Answer, Error> {
+    match idempotency::claim(connection, key, now(), std::time::Duration::ZERO).await? {
+        Known::Answered { response, .. } => Ok(Answer { json: response, replayed: true }),
+        _ => Err(Error::KeyInFlight),
+    }
+}
+
+/// Lets the client try again at once. If even that fails, the lease runs out by itself.
+async fn release(core: &Core, key: &Key) {
+    let released = async {
+        let mut transaction = core.database.begin().await?;
+        idempotency::release(&mut transaction, key).await?;
+        core.database.commit(transaction).await
+    };
+    if let Err(error) = released.await {
+        error!(error = %error, "could not release an Idempotency-Key, it stays locked until its lease ends");
+    }
+}
+
+async fn begin_refund(core: &Core, user_id: Uuid, payment_id: Uuid) -> Result<Payment, Error> {
+    let mut transaction = core.database.begin().await?;
+    let payment = payments::find(&mut transaction, user_id, payment_id).await?;
+    let mut payment = payment.ok_or(Error::PaymentMissing)?;
+    match payment.status {
+        Status::Captured => {
+            payments::advance(&mut transaction, &mut payment, Status::Captured, Status::Refunding, now()).await?;
+            core.database.commit(transaction).await?;
+        }
+        // An earlier attempt got no answer, or is under way: the acquirer refunds once either way.
+        Status::Refunding | Status::Refunded => {}
+        status @ (Status::Pending | Status::Declined) => return Err(Error::NotRefundable(status)),
+    }
+    Ok(payment)
+}
+
+async fn finish_refund(core: &Core, mut payment: Payment) -> Result<Payment, Error> {
+    let mut transaction = core.database.begin().await?;
+    let first = payments::advance(&mut transaction, &mut payment, Status::Refunding, Status::Refunded, now()).await?;
+    if !first {
+        payment.status = Status::Refunded;
+        return Ok(payment);
+    }
+    enqueue(&mut transaction, &payment).await?;
+    core.commit(transaction).await?;
+
+    core.metrics.payment_refunded(&payment);
+    info!(payment.id = %payment.id, user.id = %payment.user_id, "payment {} was refunded", payment.id);
+    Ok(payment)
+}
+
+async fn enqueue(connection: &mut SqliteConnection, payment: &Payment) -> sqlx::Result<()> {
+    if let Some(event) = events::payment(payment) {
+        outbox::enqueue(connection, events::PAYMENTS, &event).await?;
+    }
+    Ok(())
+}
+
+fn unanswered(payment: &Payment, error: AcquirerError) -> Error {
+    warn!(payment.id = %payment.id, payment.status = payment.status.as_str(), error = ?error,
+        "the acquirer gave no usable answer on payment {}", payment.id);
+    Error::Acquirer(error)
+}

@@ -1,0 +1,163 @@
+//! Every refusal as `application/problem+json` (RFC 9457). The client reads a sentence; the cause is logged here, once.
+
+use std::any::Any;
+
+use axum::body::Body;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tracing::error;
+
+use crate::domain::input::{FieldError, FieldErrors};
+use crate::flows::Error;
+
+/// Short, since what we run out of (a worker, a connection, a key's lease) comes back within a second.
+const RETRY_AFTER_S: u32 = 1;
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Problem {
+    /// Identifies the kind of problem; stable, for programs.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    status: u16,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    detail: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError>,
+    #[serde(skip)]
+    retry: bool,
+}
+
+impl Problem {
+    fn new(status: StatusCode, kind: &'static str, title: &'static str) -> Problem {
+        Problem { kind, title, status: status.as_u16(), detail: String::new(), errors: Vec::new(), retry: false }
+    }
+
+    fn detail(self, detail: impl ToString) -> Problem {
+        Problem { detail: detail.to_string(), ..self }
+    }
+
+    fn retry(self) -> Problem {
+        Problem { retry: true, ..self }
+    }
+
+    pub(crate) fn fields(errors: FieldErrors) -> Problem {
+        Problem {
+            errors: errors.into_vec(),
+            ..Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "urn:faultline:problem:invalid-fields",
+                "Some fields cannot be used",
+            )
+        }
+    }
+
+    pub(crate) fn header(detail: &str) -> Problem {
+        Self::new(StatusCode::BAD_REQUEST, "urn:faultline:problem:invalid-header", "A header cannot be used")
+            .detail(detail)
+    }
+
+    pub(crate) fn not_signed_in() -> Problem {
+        Self::new(StatusCode::UNAUTHORIZED, "urn:faultline:problem:not-signed-in", "Not signed in")
+            .detail("this needs the header `Authorization: Bearer <token>` of a session that is not over")
+    }
+
+    pub(crate) fn no_route() -> Problem {
+        Self::new(StatusCode::NOT_FOUND, "urn:faultline:problem:not-found", "Not found")
+    }
+
+    pub(crate) fn no_method() -> Problem {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "urn:faultline:problem:method-not-allowed", "Method not allowed here")
+    }
+
+    pub(crate) fn busy() -> Problem {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "urn:faultline:problem:busy", "Too busy")
+            .detail("too many requests at once, retry shortly")
+            .retry()
+    }
+
+    fn internal() -> Problem {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "urn:faultline:problem:internal", "Something went wrong")
+    }
+
+    fn unreadable(status: StatusCode, detail: String) -> Problem {
+        Self::new(status, "urn:faultline:problem:unreadable", "The request cannot be read").detail(detail)
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Problem {
+        let problem = match &error {
+            Error::EmailTaken => {
+                Problem::new(StatusCode::CONFLICT, "urn:faultline:problem:email-taken", "The account exists")
+            }
+            Error::WrongCredentials => {
+                Problem::new(StatusCode::UNAUTHORIZED, "urn:faultline:problem:wrong-credentials", "Login refused")
+            }
+            Error::PaymentMissing => {
+                Problem::new(StatusCode::NOT_FOUND, "urn:faultline:problem:not-found", "Not found")
+            }
+            Error::NotRefundable(_) => {
+                Problem::new(StatusCode::CONFLICT, "urn:faultline:problem:not-refundable", "Not refundable")
+            }
+            Error::KeyInFlight => {
+                Problem::new(StatusCode::CONFLICT, "urn:faultline:problem:key-in-flight", "Still being worked on")
+                    .retry()
+            }
+            Error::KeyReused => {
+                let kind = "urn:faultline:problem:key-reused";
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, kind, "The Idempotency-Key means another request")
+            }
+            Error::Acquirer(_) => {
+                let kind = "urn:faultline:problem:acquirer";
+                Problem::new(StatusCode::BAD_GATEWAY, kind, "The acquirer gave no usable answer")
+                    .detail("repeat the request with the same Idempotency-Key: nothing is charged or refunded twice")
+            }
+            Error::Busy => Problem::busy(),
+            Error::Internal(cause) => {
+                error!(error = %format_args!("{cause:#}"), "a request failed: {cause:#}");
+                Problem::internal()
+            }
+        };
+        match problem.detail.is_empty() && problem.status < 500 {
+            true => problem.detail(error),
+            false => problem,
+        }
+    }
+}
+
+impl From<JsonRejection> for Problem {
+    fn from(rejection: JsonRejection) -> Problem {
+        Problem::unreadable(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Problem {
+        Problem::unreadable(rejection.status(), rejection.body_text())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, axum::Json(&self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.retry {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+/// What a client gets from a bug. The panic's message stays here: it may hold anything.
+pub(crate) fn panicked(_payload: Box<dyn Any + Send>) -> axum::http::Response<Body> {
+    error!("a request handler panicked");
+    Problem::internal().into_response()
+}

@@ -1,0 +1,187 @@
+//! A core of one's own: port 0, a temporary folder, an acquirer that obeys the test.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use product_core::{Args, Server};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use sqlx::SqlitePool;
+use sqlx::sqlite::SqliteConnectOptions;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::acquirer::Acquirer;
+
+pub(crate) const PASSWORD: &str = "correct horse battery";
+/// Nobody listens there: core must not care.
+const NO_BROKER: &str = "127.0.0.1:1";
+
+pub(crate) struct TestApp {
+    pub(crate) acquirer: Acquirer,
+    pub(crate) address: SocketAddr,
+    client: reqwest::Client,
+    stop: CancellationToken,
+    running: JoinHandle<anyhow::Result<()>>,
+    data: TempDir,
+}
+
+/// Somebody with a session.
+pub(crate) struct Customer<'a> {
+    app: &'a TestApp,
+    pub(crate) user_id: String,
+    pub(crate) token: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl TestApp {
+    pub(crate) async fn start() -> TestApp {
+        Self::start_with(|_args| ()).await
+    }
+
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Args)) -> TestApp {
+        let acquirer = Acquirer::start().await;
+        let data = TempDir::new().unwrap();
+        let mut args = args(data.path(), &acquirer);
+        change(&mut args);
+        let server = Server::bind(args).await.unwrap();
+        let stop = CancellationToken::new();
+        TestApp {
+            acquirer,
+            address: server.address(),
+            client: reqwest::Client::new(),
+            running: tokio::spawn(server.run(stop.clone())),
+            stop,
+            data,
+        }
+    }
+
+    /// Stops core as a signal would and expects it to end well.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        self.running.await.unwrap().unwrap();
+    }
+
+    pub(crate) fn begin_stop(&self) {
+        self.stop.cancel();
+    }
+
+    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        let text = response.text().await.unwrap();
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        if !status.is_success() {
+            assert_eq!(headers["content-type"], "application/problem+json", "{status} {body}");
+            assert_eq!(body["status"], status.as_u16());
+        }
+        Answer { status, headers, body }
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method, format!("http://{}{path}", self.address))
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(self.request(Method::GET, path)).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send(self.request(Method::POST, path).json(body)).await
+    }
+
+    pub(crate) async fn register(&self, name: &str) -> Answer {
+        let body = json!({ "email": format!("{name}@example.org"), "password": PASSWORD, "display_name": name });
+        self.post("/v1/register", &body).await
+    }
+
+    pub(crate) async fn login(&self, name: &str, password: &str) -> Answer {
+        let body = json!({ "email": format!("{name}@example.org"), "password": password });
+        self.post("/v1/login", &body).await
+    }
+
+    pub(crate) async fn customer(&self, name: &str) -> Customer<'_> {
+        let registered = self.register(name).await;
+        assert_eq!(registered.status, StatusCode::CREATED, "{registered:?}");
+        let login = self.login(name, PASSWORD).await;
+        assert_eq!(login.status, StatusCode::OK, "{login:?}");
+        Customer {
+            app: self,
+            user_id: registered.body["user_id"].as_str().unwrap().to_owned(),
+            token: login.body["token"].as_str().unwrap().to_owned(),
+        }
+    }
+
+    pub(crate) async fn pending(&self) -> i64 {
+        self.get("/internal/outbox").await.body["pending"].as_i64().unwrap()
+    }
+
+    /// The settings of another core on the same folder.
+    pub(crate) fn args(&self) -> Args {
+        args(self.data.path(), &self.acquirer)
+    }
+
+    /// A look into the file from beside.
+    pub(crate) async fn database(&self) -> SqlitePool {
+        let file = self.data.path().join("product/core.db");
+        SqlitePool::connect_with(SqliteConnectOptions::new().filename(file)).await.unwrap()
+    }
+}
+
+impl Customer<'_> {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.app.send(self.request(Method::GET, path)).await
+    }
+
+    pub(crate) async fn post(&self, path: &str) -> Answer {
+        self.app.send(self.request(Method::POST, path)).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.app.send(self.request(Method::PUT, path).json(body)).await
+    }
+
+    pub(crate) async fn pay(&self, key: &str, body: &Value) -> Answer {
+        self.app.send(self.payment(key, body)).await
+    }
+
+    /// A request that goes its own way; it can be joined, or aborted as when a client hangs up.
+    pub(crate) fn pay_in_background(&self, key: &str, body: &Value) -> AbortOnDropHandle<StatusCode> {
+        let request = self.payment(key, body);
+        AbortOnDropHandle::new(tokio::spawn(async move { request.send().await.unwrap().status() }))
+    }
+
+    fn payment(&self, key: &str, body: &Value) -> reqwest::RequestBuilder {
+        self.request(Method::POST, "/v1/payments").header("idempotency-key", key).json(body)
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.app.request(method, path).bearer_auth(&self.token)
+    }
+}
+
+/// An order of so many euro cents.
+pub(crate) fn order(amount_minor: i64) -> Value {
+    json!({ "amount_minor": amount_minor, "currency": "EUR", "description": "tea", "card_token": "tok_4242" })
+}
+
+fn args(data: &Path, acquirer: &Acquirer) -> Args {
+    Args {
+        core_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        data_dir: data.to_owned(),
+        acquirer_url: acquirer.url(),
+        acquirer_timeout_ms: 10_000,
+        core_password_workers: 2,
+        core_password_waiting_max: 64,
+        core_session_hours: 24,
+        kafka: product_bus::KafkaArgs { bootstrap_servers: NO_BROKER.to_owned() },
+    }
+}

@@ -1,0 +1,9 @@
+//! Stories of customers, told to a real core on a real port.
+#![allow(clippy::unwrap_used)]
+
+mod accounts;
+mod acquirer;
+mod app;
+mod edges;
+mod outbox;
+mod payments;
