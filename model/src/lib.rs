@@ -9,13 +9,20 @@
 //! - ids that mean "none" (all zero, or of a wrong length where the field is optional) come back absent;
 //! - fields this version of OTLP does not know, and those only profiles use (`*_strindex`), are dropped.
 
+mod attributes;
 mod batch;
+mod columns;
 mod decode;
 mod encode;
+mod enumeration;
 pub mod ids;
+mod json;
 pub mod schema;
+mod value;
+mod wire;
 
 pub use batch::{Batch, SchemaMismatch, concat};
-pub use decode::{Converted, DecodeError, Rejected, decode_json, decode_protobuf};
+pub use decode::{BODY_BYTES_MAX, Converted, DecodeError, EXPANSION_BYTES_MAX, Rejected, decode_json, decode_protobuf};
 pub use encode::{encode_json, encode_protobuf};
 pub use schema::{Column, Signal, Table};
+pub use value::NESTING_MAX;

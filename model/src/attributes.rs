@@ -1,0 +1,155 @@
+//! A `Map<Utf8, Utf8>` column and the column of type letters beside it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, MapArray, StructArray};
+use arrow::datatypes::DataType;
+
+use crate::DecodeError;
+use crate::columns::{Lists, OptionalText, Text};
+use crate::schema;
+use crate::value::{self, letter};
+use crate::wire::Message;
+
+/// Up to here keys are compared pair by pair, which costs less than hashing them.
+const COMPARED_PAIRWISE_MAX: usize = 32;
+
+/// Attributes of many records in the order received, each key once a record.
+#[derive(Default)]
+pub(crate) struct Attributes {
+    lists: Lists,
+    keys: Text,
+    values: Text,
+    types: OptionalText,
+    /// Letters of the row being written.
+    letters: Vec<u8>,
+}
+
+impl Attributes {
+    /// One row: every `KeyValue` that `message` has as field `number`.
+    pub(crate) fn push(&mut self, mut message: Message<'_>, number: u32) -> Result<(), DecodeError> {
+        let first = self.keys.len();
+        self.letters.clear();
+        while let Some(field) = message.next()? {
+            if field.number == number {
+                let (key, value) = value::read_key_value(field.message()?)?;
+                self.keys.push(key);
+                self.letters.push(match value {
+                    Some(value) => value::write_text(value, self.values.open())?,
+                    None => letter::ABSENT,
+                });
+                self.values.close();
+            }
+        }
+        if self.has_duplicates(first) {
+            self.keep_last(first);
+        }
+        self.lists.close(self.keys.len());
+        let typed = self.letters.iter().any(|letter| *letter != letter::STRING);
+        self.types.push(typed.then_some(&self.letters));
+        Ok(())
+    }
+
+    fn has_duplicates(&self, first: usize) -> bool {
+        let count = self.keys.len() - first;
+        if count > COMPARED_PAIRWISE_MAX {
+            let mut seen = HashSet::with_capacity(count);
+            return !(first..self.keys.len()).all(|index| seen.insert(self.keys.get(index)));
+        }
+        (first + 1..self.keys.len()).any(|later| {
+            let key = self.keys.get(later);
+            (first..later).any(|earlier| self.keys.get(earlier) == key)
+        })
+    }
+
+    /// Of entries with the same key the last stays, where it stands.
+    #[cold]
+    fn keep_last(&mut self, first: usize) {
+        let mut seen = HashSet::new();
+        let mut kept = Vec::new();
+        for index in (first..self.keys.len()).rev() {
+            let key = self.keys.get(index).to_vec();
+            if seen.insert(key.clone()) {
+                kept.push((key, self.values.get(index).to_vec(), self.letters[index - first]));
+            }
+        }
+        self.keys.truncate(first);
+        self.values.truncate(first);
+        self.letters.clear();
+        for (key, value, letter) in kept.into_iter().rev() {
+            self.keys.push(&key);
+            self.values.push(&value);
+            self.letters.push(letter);
+        }
+    }
+
+    /// Appends all rows of `other`, `times` times.
+    pub(crate) fn copy(&mut self, other: &Attributes, times: usize) {
+        self.lists.copy(&other.lists, times);
+        self.keys.copy(&other.keys, times);
+        self.values.copy(&other.values, times);
+        self.types.copy(&other.types, times);
+    }
+
+    /// Text of `key` in `row`.
+    pub(crate) fn get(&self, row: usize, key: &str) -> Option<&[u8]> {
+        let index = self.lists.range(row).find(|index| self.keys.get(*index) == key.as_bytes())?;
+        Some(self.values.get(index))
+    }
+
+    /// Bytes that one more copy of everything takes.
+    pub(crate) fn bytes(&self) -> usize {
+        let offsets = 2 * size_of::<i32>() * self.keys.len();
+        self.keys.bytes() + self.values.bytes() + self.types.bytes() + offsets
+    }
+
+    /// The map column and the types column.
+    pub(crate) fn finish(self) -> (ArrayRef, ArrayRef) {
+        let DataType::Map(entries, ordered) = schema::attributes_type() else {
+            unreachable!("attributes are a map")
+        };
+        let DataType::Struct(fields) = entries.data_type().clone() else {
+            unreachable!("the entries of a map are structs")
+        };
+        let items = StructArray::new(fields, vec![Arc::new(self.keys.finish()), Arc::new(self.values.finish())], None);
+        let map = MapArray::new(entries, self.lists.into_offsets(), items, None, ordered);
+        (Arc::new(map), Arc::new(self.types.finish()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Writer;
+
+    fn row(keys: &[String]) -> Vec<(String, String)> {
+        let mut wire = Writer::default();
+        for (index, key) in keys.iter().enumerate() {
+            wire.message(9, |entry| {
+                entry.bytes(1, key.as_bytes());
+                entry.message(2, |value| value.varint(3, index as u64));
+            });
+        }
+        let mut attributes = Attributes::default();
+        attributes.push(Message::new(&wire.into_bytes()), 9).unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        attributes.lists.range(0).map(|i| (text(attributes.keys.get(i)), text(attributes.values.get(i)))).collect()
+    }
+
+    #[test]
+    fn the_last_of_equal_keys_stays_in_its_place() {
+        let keys = ["a", "b", "a", "c", "b"].map(str::to_owned);
+        let expected = [("a", "2"), ("c", "3"), ("b", "4")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(row(&keys), expected);
+    }
+
+    #[test]
+    fn many_keys_follow_the_same_rule() {
+        let keys: Vec<String> = (0..100).map(|index| format!("k{}", index % 90)).collect();
+        let kept = row(&keys);
+        assert_eq!(kept.len(), 90);
+        assert_eq!(kept[0], ("k10".to_owned(), "10".to_owned()));
+        assert_eq!(kept[89], ("k9".to_owned(), "99".to_owned()));
+    }
+}
