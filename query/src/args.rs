@@ -29,14 +29,10 @@ pub struct Limits {
     pub query_spill_bytes_max: u64,
     /// Longest time one query may take, in seconds, waiting for its turn included. Must stay below the time the store keeps
     /// replaced files, so that no file disappears under a query.
-    #[arg(long, env = "FAULTLINE_QUERY_SECONDS_MAX", default_value_t = 60)]
+    #[arg(long, env = "FAULTLINE_QUERY_SECONDS_MAX", default_value_t = 50)]
     pub query_seconds_max: u64,
     /// Most rows in one answer. A larger answer is an error, never cut: add LIMIT or a narrower time.
-    #[arg(
-        long,
-        env = "FAULTLINE_QUERY_ANSWER_ROWS_MAX",
-        default_value_t = 1_000_000
-    )]
+    #[arg(long, env = "FAULTLINE_QUERY_ANSWER_ROWS_MAX", default_value_t = 1_000_000)]
     pub query_answer_rows_max: usize,
     /// Most bytes in one answer as encoded (JSON, CSV or Arrow). JSON and CSV are held in memory until complete, so that the
     /// status code can still say that a query failed.
@@ -61,7 +57,7 @@ impl Default for Limits {
         Limits {
             query_memory_bytes_max: 1 << 30,
             query_spill_bytes_max: 4 << 30,
-            query_seconds_max: 60,
+            query_seconds_max: 50,
             query_answer_rows_max: 1_000_000,
             query_answer_bytes_max: 256 << 20,
             query_concurrent_max: 4,

@@ -1,5 +1,6 @@
 //! Why a question got no answer: one variant for each thing the asker can do about it.
 
+use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 
 #[derive(Debug, thiserror::Error)]
@@ -8,27 +9,63 @@ pub enum QueryError {
     #[error("{0}")]
     Question(String),
     /// The question asks for something else than reading.
-    #[error("{0}; only questions are answered here (SELECT, WITH, EXPLAIN, DESCRIBE, SHOW TABLES)")]
+    #[error("{0}; only questions are answered here: SELECT, WITH, VALUES, EXPLAIN, DESCRIBE, SHOW")]
     ReadOnly(String),
+    /// There is no such thing, now.
     #[error("{0}")]
     Unknown(String),
     #[error(
-        "the query took longer than {seconds} s; narrow it, for example by a predicate on time (--query-seconds-max)"
+        "the query took longer than {seconds} s; narrow it, for example by a predicate on time (limit: --query-seconds-max)"
     )]
     Slow { seconds: u64 },
     #[error("{0}")]
     TooLarge(String),
-    #[error(
-        "{waiting} queries are already waiting for their turn; try again in a moment (--query-waiting-max)"
-    )]
+    #[error("{waiting} queries already wait for their turn; try again in a moment (limit: --query-waiting-max)")]
     Busy { waiting: usize },
     /// Not the asker's fault.
     #[error("{0}")]
     Internal(String),
 }
 
+impl QueryError {
+    pub(crate) fn too_many_rows(max: usize) -> QueryError {
+        QueryError::TooLarge(format!(
+            "the answer has more than {max} rows; add LIMIT, aggregate, or narrow the time (limit: --query-answer-rows-max)"
+        ))
+    }
+
+    pub(crate) fn too_many_bytes(max: usize) -> QueryError {
+        QueryError::TooLarge(format!(
+            "the answer is larger than {max} bytes; select fewer columns or rows (limit: --query-answer-bytes-max)"
+        ))
+    }
+}
+
 impl From<DataFusionError> for QueryError {
     fn from(error: DataFusionError) -> Self {
-        QueryError::Question(error.to_string())
+        let sentence = error.strip_backtrace();
+        match error.find_root() {
+            DataFusionError::ResourcesExhausted(_) => QueryError::TooLarge(format!(
+                "the query needs more memory than it may use (limit: --query-memory-bytes-max): {sentence}"
+            )),
+            DataFusionError::IoError(_)
+            | DataFusionError::ObjectStore(_)
+            | DataFusionError::ParquetError(_)
+            | DataFusionError::Internal(_)
+            | DataFusionError::ExecutionJoin(_)
+            | DataFusionError::External(_) => QueryError::Internal(sentence),
+            DataFusionError::ArrowError(cause, _)
+                if matches!(**cause, ArrowError::IoError(..) | ArrowError::ExternalError(_)) =>
+            {
+                QueryError::Internal(sentence)
+            }
+            _ => QueryError::Question(sentence),
+        }
+    }
+}
+
+impl From<ArrowError> for QueryError {
+    fn from(error: ArrowError) -> Self {
+        QueryError::Internal(error.to_string())
     }
 }
