@@ -30,7 +30,7 @@ use self::statistics::Statistics;
 pub use self::statistics::{EndpointSummary, Summary};
 
 /// `service.name` of this process.
-pub const SERVICE: &str = "customers";
+pub const SERVICE: &str = "load";
 
 /// The longest a customer waits for one answer before giving it up.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -163,4 +163,37 @@ async fn report(statistics: Arc<Statistics>, every_s: u64, stop: CancellationTok
 /// A mutex whose holder never panics half-way through a change that matters; if one did, its data is still counted.
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_finds_no_place_is_counted_and_delays_nobody() {
+        // The kernel accepts connections to it, and nobody ever answers.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket");
+        let folder = tempfile::tempdir().expect("a folder");
+        let args = Args {
+            rate: 2_000.0,
+            seed: 1,
+            target: format!("http://{}", silent.local_addr().expect("an address")),
+            in_flight_max: 3,
+            summary_every_s: 60,
+            data_dir: folder.path().to_owned(),
+        };
+        let statistics = Arc::new(Statistics::new());
+        let ledger = Ledger::open(&folder.path().join("ledger.jsonl"), |_| {}).expect("a ledger");
+        let stop = CancellationToken::new();
+        let errands = Errands::new(&args.target, Population::new(1), ledger, statistics.clone(), stop.clone());
+        let sending = send(&args, Arc::new(errands), &statistics, &stop);
+        let watching = async {
+            while statistics.summary().all.skipped < 20 {
+                tokio::task::yield_now().await;
+            }
+            stop.cancel();
+        };
+        let _under_way = tokio::join!(sending, watching);
+        assert_eq!(statistics.summary().all.sent, 3);
+    }
 }
