@@ -5,15 +5,51 @@
 //!
 //! What an `Ok` of [`Reservation::append`] means: the rows are on the disk and survive `kill -9` and power loss, and every
 //! [`Reader::snapshot`] taken from then on has them exactly once, whatever compaction does meanwhile.
+//!
+//! The way of a row: [`commit`] writes it into a [`segment`] as part of a [`frame`]; [`maintenance`] turns sealed segments
+//! into Parquet, merges small files and deletes what was replaced; each change of what exists is one replacement of the
+//! [`manifest`]; [`recovery`] is how every start begins.
 
 mod args;
+mod catalog;
+mod commit;
+mod compaction;
 mod error;
+mod faults;
+mod frame;
+mod hot;
+mod layout;
+mod maintenance;
+mod manifest;
+mod merge;
+mod order;
+mod parquet_file;
+mod payload;
+mod queue;
 mod reader;
+mod recovery;
+mod segment;
+mod shared;
 mod status;
 mod writer;
+
+#[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod disk_tests;
+#[cfg(test)]
+#[path = "../tests/it/rows.rs"]
+mod rows;
 
 pub use args::Args;
 pub use error::{Full, FullReason, StoreError};
 pub use reader::{ColdFile, Reader, Snapshot};
 pub use status::{SignalStatus, Status};
 pub use writer::{Reservation, Writer};
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A thread that panicked while holding a lock has left nothing half done: what our locks guard is replaced as a whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

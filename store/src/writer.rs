@@ -1,46 +1,163 @@
-//! The one writer of a folder.
+//! The one writer of a folder: takes requests in, starts the commit threads, runs compaction, closes.
+
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use model::{Batch, Signal};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Args, Full, Status, StoreError};
+use crate::commit::{Committer, Message, Request};
+use crate::faults::Faults;
+use crate::maintenance::{self, Worked};
+use crate::queue::Place;
+use crate::shared::Shared;
+use crate::{Args, Full, Status, StoreError, lock, recovery};
 
-/// The one writer of a folder; holds its lock until closed or dropped. Cheap to clone.
-#[derive(Clone)]
-pub struct Writer {}
+/// How often deletion and merging look for work when no segment is sealed.
+const COMPACT_EVERY: Duration = Duration::from_secs(1);
+/// Pause after compaction failed: the disk is full, most likely.
+const COMPACT_RETRY: Duration = Duration::from_secs(5);
+
+/// The one writer of a folder; holds its lock until closed, or until the last clone is dropped. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    shared: Arc<Shared>,
+    inboxes: [SyncSender<Message>; 3],
+    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+}
 
 impl Writer {
     /// Takes the lock, repairs what a crash left, starts a commit thread per signal.
-    pub async fn open(_args: Args) -> Result<Writer, StoreError> {
-        todo!()
+    pub async fn open(args: Args) -> Result<Writer, StoreError> {
+        Self::open_with(args, Faults::default()).await
+    }
+
+    pub(crate) async fn open_with(args: Args, faults: Faults) -> Result<Writer, StoreError> {
+        blocking(move || {
+            let shared = Arc::new(recovery::open(args, faults)?);
+            let mut threads = Vec::new();
+            let mut start = |signal| {
+                // One place for each request that may be reserved, and one to close: sending never waits.
+                let (outbox, inbox) = sync_channel(shared.args.unwritten_requests_max + 1);
+                let committer = Committer::new(Arc::clone(&shared), signal, inbox)?;
+                let thread = std::thread::Builder::new()
+                    .name(format!("commit-{}", signal.name()))
+                    .spawn(|| committer.run())
+                    .map_err(|error| StoreError::write("start a commit thread", error))?;
+                threads.push(thread);
+                Ok::<_, StoreError>(outbox)
+            };
+            let [traces, logs, metrics] = Signal::ALL;
+            let inboxes = [start(traces)?, start(logs)?, start(metrics)?];
+            Ok(Writer { shared, inboxes, threads: Arc::new(Mutex::new(threads)) })
+        })
+        .await
     }
 
     /// A place for one request of about `bytes`, or why there is none. Reserve before decoding.
-    pub fn reserve(&self, _signal: Signal, _bytes: usize) -> Result<Reservation, Full> {
-        todo!()
+    pub fn reserve(&self, signal: Signal, bytes: usize) -> Result<Reservation, Full> {
+        let place = Place::take(&self.shared, signal, bytes)?;
+        Ok(Reservation { place, inbox: self.inboxes[signal as usize].clone() })
     }
 
-    /// Compacts, merges and deletes in the background until stopped. Run one per writer.
-    pub async fn compact(&self, _stop: CancellationToken) -> Result<(), StoreError> {
-        todo!()
+    /// Compacts, merges and deletes in the background until stopped or closed. Failures are in the status and tried again.
+    /// A second call waits for the first to end.
+    pub async fn compact(&self, stop: CancellationToken) -> Result<(), StoreError> {
+        while !stop.is_cancelled() && !self.shared.closed.load(std::sync::atomic::Ordering::Relaxed) {
+            let pause = match self.compact_once(&stop).await {
+                Ok(Worked::Yes) => continue,
+                Ok(Worked::No) => COMPACT_EVERY,
+                Err(error @ StoreError::Failed(_)) => return Err(error),
+                Err(error) => {
+                    self.shared.note_error(&error);
+                    COMPACT_RETRY
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = self.shared.sealed.notified(), if pause == COMPACT_EVERY => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn compact_once(&self, stop: &CancellationToken) -> Result<Worked, StoreError> {
+        let working = Arc::clone(&self.shared.compacting).lock_owned().await;
+        let (shared, stop) = (Arc::clone(&self.shared), stop.clone());
+        blocking(move || {
+            // Moved in, so that dropping our future does not let a second round start beside this one.
+            let _working = working;
+            maintenance::round(&shared, &stop)
+        })
+        .await
     }
 
     /// Makes durable what was appended, refuses the rest, gives up the lock. A second call does nothing.
     pub async fn close(&self) -> Result<(), StoreError> {
-        todo!()
+        self.shared.closed.store(true, std::sync::atomic::Ordering::Relaxed);
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        if threads.is_empty() {
+            return Ok(());
+        }
+        for inbox in &self.inboxes {
+            // It has a place for this, and a thread that is gone needs no message.
+            let _ = inbox.try_send(Message::Close);
+        }
+        self.shared.sealed.notify_one();
+        let ended = blocking(move || Ok(threads.into_iter().map(JoinHandle::join).all(|end| end.is_ok()))).await?;
+        let _compacting = self.shared.compacting.lock().await;
+        self.shared.unlock();
+        match ended {
+            true => Ok(()),
+            false => Err(StoreError::Failed("a commit thread panicked".to_owned())),
+        }
     }
 
     pub fn status(&self) -> Status {
-        todo!()
+        self.shared.status()
     }
 }
 
 /// A place in the queue. Dropping it gives the place back.
-pub struct Reservation {}
+#[derive(Debug)]
+pub struct Reservation {
+    place: Place,
+    inbox: SyncSender<Message>,
+}
 
 impl Reservation {
-    /// Returns after the fsync that covers the rows. All of them are in one frame: a crash keeps all or none.
-    pub async fn append(self, _batches: Vec<Batch>) -> Result<(), StoreError> {
-        todo!()
+    /// Returns after the fsync that covers the rows. All of them are in one frame: a crash keeps all or none. Dropping the
+    /// future does not take the rows back.
+    pub async fn append(mut self, batches: Vec<Batch>) -> Result<(), StoreError> {
+        let signal = self.place.signal();
+        if let Some(stray) = batches.iter().find(|batch| batch.table().signal() != signal) {
+            let sentence = format!("rows of {} in a request of {}", stray.table().name(), signal.name());
+            return Err(StoreError::Rows(sentence));
+        }
+        if batches.iter().all(|batch| batch.num_rows() == 0) {
+            return Ok(());
+        }
+        self.place.decoded(batches.iter().map(|batch| batch.rows().get_array_memory_size()).sum());
+        let (answer, answered) = oneshot::channel();
+        let request = Request { batches, place: self.place, answer };
+        self.inbox.try_send(Message::Append(request)).map_err(|_| StoreError::Closed)?;
+        answered.await.unwrap_or(Err(StoreError::Closed))
+    }
+}
+
+/// Runs file work where it cannot hold up the executor.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(StoreError::Closed),
+        },
     }
 }

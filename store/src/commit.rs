@@ -1,0 +1,243 @@
+//! Group commit: one thread per signal turns waiting requests into one frame, one write and one fsync, then answers them all.
+//!
+//! Nothing waits when nothing else is coming: a group is what arrived during the previous fsync, plus, for a few
+//! milliseconds, requests that are just being decoded.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::{Duration, Instant};
+
+use model::{Batch, Signal};
+use tokio::sync::oneshot;
+
+use crate::faults::Step;
+use crate::frame::{self, SEGMENT_HEADER_BYTES};
+use crate::manifest::Segment;
+use crate::queue::Place;
+use crate::segment::Active;
+use crate::shared::Shared;
+use crate::{StoreError, layout, payload};
+
+/// After a segment could not be sealed, the next attempt waits.
+const SEAL_RETRY: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(crate) enum Message {
+    Append(Request),
+    Close,
+}
+
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) batches: Vec<Batch>,
+    pub(crate) place: Place,
+    pub(crate) answer: oneshot::Sender<Result<(), StoreError>>,
+}
+
+pub(crate) struct Committer {
+    shared: Arc<Shared>,
+    signal: Signal,
+    inbox: Receiver<Message>,
+    active: Option<Active>,
+    /// Number and durable bytes of a segment that failed, until the manifest says that it is sealed.
+    retired: Option<(u64, u64)>,
+    seal_not_before: Option<Instant>,
+    closing: bool,
+}
+
+impl Committer {
+    /// Creates the first segment, so that opening fails rather than the first request.
+    pub(crate) fn new(shared: Arc<Shared>, signal: Signal, inbox: Receiver<Message>) -> Result<Committer, StoreError> {
+        let (active, retired, seal_not_before) = (None, None, None);
+        let mut committer = Committer { shared, signal, inbox, active, retired, seal_not_before, closing: false };
+        committer.rotate()?;
+        Ok(committer)
+    }
+
+    /// Until closed, or until nobody can append any more.
+    pub(crate) fn run(mut self) {
+        loop {
+            match self.wait() {
+                Wake::Request(first) => {
+                    let group = self.gather(first);
+                    self.commit(group);
+                }
+                Wake::Seal => {}
+                Wake::End => return,
+            }
+            self.seal_if_due();
+        }
+    }
+
+    fn wait(&mut self) -> Wake {
+        let received = match self.seal_due() {
+            _ if self.closing => self.inbox.try_recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(due) => self.inbox.recv_timeout(due.saturating_duration_since(Instant::now())),
+            None => self.inbox.recv().map_err(RecvTimeoutError::from),
+        };
+        match received {
+            Ok(Message::Append(request)) => Wake::Request(request),
+            Ok(Message::Close) => {
+                self.closing = true;
+                self.wait()
+            }
+            Err(RecvTimeoutError::Timeout) => Wake::Seal,
+            Err(RecvTimeoutError::Disconnected) => Wake::End,
+        }
+    }
+
+    /// What shares the next fsync.
+    fn gather(&mut self, first: Request) -> Vec<Request> {
+        let deadline = Instant::now() + self.shared.args.commit_delay_max();
+        let mut bytes = first.bytes();
+        let mut group = vec![first];
+        while bytes < self.shared.args.commit_bytes_max && !self.closing {
+            let received = match self.inbox.try_recv() {
+                Err(TryRecvError::Empty) if self.shared.counters(self.signal).requests_decoding.load(Relaxed) > 0 => {
+                    self.inbox.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+                }
+                other => other.map_err(|_| RecvTimeoutError::Timeout),
+            };
+            match received {
+                Ok(Message::Append(request)) => {
+                    bytes += request.bytes();
+                    group.push(request);
+                }
+                Ok(Message::Close) => self.closing = true,
+                Err(_) => break,
+            }
+        }
+        group
+    }
+
+    fn commit(&mut self, group: Vec<Request>) {
+        match self.write(&group) {
+            // One request that cannot be encoded must not fail its neighbours.
+            Err(StoreError::Rows(_)) if group.len() > 1 => group.into_iter().for_each(|one| self.commit(vec![one])),
+            result => self.answer(group, &result),
+        }
+    }
+
+    fn write(&mut self, group: &[Request]) -> Result<(), StoreError> {
+        self.shared.catalog.check()?;
+        if self.active.is_none() {
+            self.rotate()?;
+        }
+        let active = self.active.as_mut().ok_or(StoreError::Closed)?;
+        let mut frame = frame::start();
+        payload::encode(group.iter().flat_map(|request| &request.batches), &mut frame)
+            .map_err(|error| StoreError::Rows(error.to_string()))?;
+        let frame = frame::finish(frame, active.salt)
+            .ok_or_else(|| StoreError::Rows("more than 1 GiB in one request".to_owned()))?;
+        if let Err(error) = active.append(&frame, &self.shared.faults) {
+            let attempt = format!("append to {}", layout::segment(self.signal, active.number));
+            let error = StoreError::write(attempt, error);
+            self.shared.note_error(&error);
+            self.retire();
+            return Err(error);
+        }
+        self.shared.log_bytes.fetch_add(frame.len() as u64, Relaxed);
+        self.shared.counters(self.signal).bytes.fetch_add(frame.len() as u64, Relaxed);
+        Ok(())
+    }
+
+    fn answer(&self, group: Vec<Request>, result: &Result<(), StoreError>) {
+        if result.is_ok() {
+            let counters = self.shared.counters(self.signal);
+            let rows: usize = group.iter().flat_map(|request| &request.batches).map(Batch::num_rows).sum();
+            counters.commits.fetch_add(1, Relaxed);
+            counters.requests.fetch_add(group.len() as u64, Relaxed);
+            counters.rows.fetch_add(rows as u64, Relaxed);
+        }
+        // The rows are durable; a planned failure here only stands for dying before anybody is told.
+        let _ = self.shared.faults.at(Step::Answer);
+        for Request { batches, place, answer } in group {
+            drop((batches, place));
+            // The client may have gone; its rows stay.
+            let _ = answer.send(result.clone());
+        }
+    }
+
+    fn seal_due(&self) -> Option<Instant> {
+        let due = self.active.as_ref()?.first? + self.shared.args.segment_age_max();
+        Some(self.seal_not_before.map_or(due, |later| later.max(due)))
+    }
+
+    fn seal_if_due(&mut self) {
+        let Some(active) = &self.active else { return };
+        let full = active.bytes >= self.shared.args.segment_bytes_max && active.first.is_some();
+        let waits = self.seal_not_before.is_some_and(|later| Instant::now() < later);
+        let aged = self.seal_due().is_some_and(|due| due <= Instant::now());
+        if !(full || aged) || waits {
+            return;
+        }
+        self.seal_not_before = None;
+        if let Err(error) = self.rotate() {
+            // The old segment goes on.
+            self.shared.note_error(&error);
+            self.seal_not_before = Some(Instant::now() + SEAL_RETRY);
+        }
+    }
+
+    /// A new segment, named by the manifest before anything is in it; the old one is sealed by the same change.
+    fn rotate(&mut self) -> Result<(), StoreError> {
+        let Shared { layout, catalog, faults, next_segment, .. } = &*self.shared;
+        let (signal, number) = (self.signal, next_segment.fetch_add(1, Relaxed));
+        let next = Active::create(layout, faults, signal, number)
+            .map_err(|error| StoreError::write(format!("create {}", layout::segment(signal, number)), error))?;
+        let sealed = self.active.as_ref().map(|old| (old.number, old.bytes));
+        let retired = self.retired;
+        let changed = catalog.change(|manifest| {
+            let since_ms = layout::now_ms();
+            for (number, bytes) in sealed.into_iter().chain(retired) {
+                if bytes == SEGMENT_HEADER_BYTES as u64 {
+                    manifest.replace_segment(signal, number, bytes, since_ms);
+                }
+                for segment in &mut manifest.segments {
+                    if (segment.signal, segment.number) == (signal, number) {
+                        segment.sealed_bytes = Some(bytes);
+                    }
+                }
+            }
+            manifest.next_segment = manifest.next_segment.max(number + 1);
+            manifest.segments.push(Segment { signal, number, sealed_bytes: None });
+        });
+        if let Err(error) = changed {
+            if !matches!(error, StoreError::Failed(_)) {
+                // Left behind, it would be removed as an orphan at the next open.
+                let _ = next.remove(layout, signal);
+            }
+            return Err(error);
+        }
+        self.shared.log_bytes.fetch_add(next.bytes, Relaxed);
+        self.retired = None;
+        self.active = Some(next);
+        self.shared.sealed.notify_one();
+        Ok(())
+    }
+
+    /// Gives up the segment whose write failed; its durable part stays.
+    fn retire(&mut self) {
+        let Some(old) = self.active.take() else { return };
+        if let Err(error) = old.cut() {
+            self.shared.note_error(&error);
+        }
+        self.retired = Some((old.number, old.bytes));
+        if let Err(error) = self.rotate() {
+            self.shared.note_error(&error);
+        }
+    }
+}
+
+enum Wake {
+    Request(Request),
+    Seal,
+    End,
+}
+
+impl Request {
+    fn bytes(&self) -> usize {
+        self.batches.iter().map(|batch| batch.rows().get_array_memory_size()).sum()
+    }
+}

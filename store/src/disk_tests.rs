@@ -1,0 +1,169 @@
+//! What happens when the disk says no, at each place it can.
+
+use std::path::Path;
+
+use model::{Signal, Table};
+use tokio_util::sync::CancellationToken;
+
+use crate::faults::plan::Act;
+use crate::faults::{Faults, Step};
+use crate::maintenance::Worked;
+use crate::rows::{ids_of, spans};
+use crate::{Args, FullReason, Reader, StoreError, Writer, layout};
+
+struct Store {
+    folder: tempfile::TempDir,
+    faults: Faults,
+    writer: Writer,
+    reader: Reader,
+}
+
+impl Store {
+    async fn open() -> Store {
+        let folder = tempfile::tempdir().unwrap();
+        let faults = Faults::default();
+        let writer = Writer::open_with(args(folder.path()), faults.clone()).await.unwrap();
+        let reader = Reader::open(folder.path()).unwrap();
+        Store { folder, faults, writer, reader }
+    }
+
+    async fn append(&self, id: u64) -> Result<(), StoreError> {
+        self.writer.reserve(Signal::Traces, 100).unwrap().append(vec![spans(&[(layout::now_ns(), id)])]).await
+    }
+
+    /// Also waits for the segment to be sealed, which comes after the answer.
+    async fn append_and_seal(&self, id: u64) {
+        let sealed = || self.writer.status().signals[0].segments_sealed;
+        let before = sealed();
+        self.append(id).await.unwrap();
+        while sealed() == before {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn ids(&self) -> Vec<u64> {
+        ids_of(&self.reader.snapshot(Table::Spans).await.unwrap())
+    }
+
+    async fn compact(&self) -> Result<(), StoreError> {
+        while self.writer.compact_once(&CancellationToken::new()).await? == Worked::Yes {}
+        Ok(())
+    }
+
+    /// Kills the process, as far as the files can tell, and starts it again.
+    async fn restart(self) -> Store {
+        let Store { folder, writer, reader, .. } = self;
+        writer.close().await.unwrap();
+        let faults = Faults::default();
+        let writer = Writer::open_with(args(folder.path()), faults.clone()).await.unwrap();
+        Store { folder, faults, writer, reader }
+    }
+}
+
+/// A segment per request: sealed as soon as it has a frame.
+fn args(folder: &Path) -> Args {
+    Args { segment_bytes_max: 1, replaced_age_min_ms: 0, ..Args::new(folder) }
+}
+
+#[tokio::test]
+async fn a_failed_write_or_fsync_is_said_and_costs_only_its_request() {
+    for step in [Step::WriteFrame, Step::SyncFrame] {
+        let store = Store::open().await;
+        store.append(1).await.unwrap();
+        store.faults.set(step, 0, Act::Fail);
+        let error = store.append(2).await.unwrap_err();
+        assert!(matches!(error, StoreError::Write { .. }), "{error}");
+        store.append(3).await.unwrap();
+        assert_eq!(store.ids().await, [1, 3], "{step:?}");
+        assert!(store.writer.status().last_error.contains("could not append to log/traces/"));
+        let store = store.restart().await;
+        assert_eq!(store.ids().await, [1, 3], "{step:?} and a restart");
+        store.compact().await.unwrap();
+        assert_eq!(store.ids().await, [1, 3], "{step:?} and compaction");
+    }
+}
+
+#[tokio::test]
+async fn a_segment_that_cannot_be_replaced_is_replaced_later() {
+    for step in [Step::CreateSegment, Step::WriteManifest, Step::RenameManifest] {
+        let store = Store::open().await;
+        store.append(1).await.unwrap();
+        store.faults.set(Step::SyncFrame, 0, Act::Fail);
+        store.append(2).await.unwrap_err();
+        // Sealing fails: the request is kept all the same.
+        store.faults.set(step, 0, Act::Fail);
+        store.append(3).await.unwrap();
+        store.append(4).await.unwrap();
+        assert!(!store.faults.pending());
+        assert_eq!(store.ids().await, [1, 3, 4], "{step:?}");
+        let store = store.restart().await;
+        assert_eq!(store.ids().await, [1, 3, 4], "{step:?} and a restart");
+    }
+}
+
+#[tokio::test]
+async fn compaction_that_fails_changes_nothing_and_succeeds_later() {
+    for step in [Step::WriteFile, Step::RenameFile, Step::SwapFiles, Step::RenameManifest] {
+        let store = Store::open().await;
+        for id in 0..3 {
+            store.append_and_seal(id).await;
+        }
+        store.faults.set(step, 0, Act::Fail);
+        let error = store.compact().await.unwrap_err();
+        assert!(matches!(error, StoreError::Write { .. }), "{error}");
+        assert_eq!(store.ids().await, [0, 1, 2], "{step:?}");
+        store.compact().await.unwrap();
+        assert_eq!(store.ids().await, [0, 1, 2], "{step:?} and again");
+        assert!(store.reader.snapshot(Table::Spans).await.unwrap().hot.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_of_unknown_durability_stops_everything() {
+    let store = Store::open().await;
+    store.append_and_seal(1).await;
+    store.faults.set(Step::SyncManifest, 0, Act::Fail);
+    store.compact().await.unwrap_err();
+    assert!(store.writer.status().failed);
+    assert_eq!(store.writer.reserve(Signal::Logs, 1).unwrap_err().reason, FullReason::Failed);
+    assert_eq!(store.ids().await, [1]);
+    let store = store.restart().await;
+    store.append(2).await.unwrap();
+    assert_eq!(store.ids().await, [1, 2]);
+}
+
+#[tokio::test]
+async fn merging_keeps_every_row_and_leaves_one_file() {
+    let store = Store::open().await;
+    for id in 0..8 {
+        store.append_and_seal(id).await;
+        // One segment at a time, so that there are eight files to merge.
+        store.compact().await.unwrap();
+    }
+    assert_eq!(store.writer.status().merges, 1);
+    let snapshot = store.reader.snapshot(Table::Spans).await.unwrap();
+    assert_eq!(snapshot.files.len(), 1, "{:?}", snapshot.files);
+    assert_eq!(store.ids().await, (0..8).collect::<Vec<_>>());
+    assert_eq!(store.writer.status().replaced, 0);
+    let left = std::fs::read_dir(snapshot.files[0].path.parent().unwrap()).unwrap().count();
+    assert_eq!(left, 1, "replaced files are deleted");
+    drop(store.folder);
+}
+
+#[tokio::test]
+async fn merging_leaves_an_unreadable_file_alone() {
+    let store = Store::open().await;
+    for id in 0..7 {
+        store.append_and_seal(id).await;
+        store.compact().await.unwrap();
+    }
+    let victim = store.reader.snapshot(Table::Spans).await.unwrap().files[0].path.clone();
+    std::fs::write(&victim, b"not parquet").unwrap();
+    for id in 7..9 {
+        store.append_and_seal(id).await;
+        store.compact().await.unwrap();
+    }
+    let status = store.writer.status();
+    assert_eq!((status.merges, status.files, status.file_rows), (1, 2, 9));
+    assert!(status.damaged[0].contains(&victim.display().to_string()), "{:?}", status.damaged);
+}

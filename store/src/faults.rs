@@ -1,0 +1,110 @@
+//! Places where a test can make the disk fail or the process die. Nothing of it is left outside tests.
+
+#[cfg(not(test))]
+use std::io;
+
+/// What is about to happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    CreateSegment,
+    WriteFrame,
+    SyncFrame,
+    Answer,
+    WriteManifest,
+    RenameManifest,
+    SyncManifest,
+    WriteFile,
+    RenameFile,
+    SwapFiles,
+    DeleteFile,
+    ForgetFiles,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Faults {
+    #[cfg(test)]
+    plan: std::sync::Arc<std::sync::Mutex<Option<plan::Plan>>>,
+}
+
+impl Faults {
+    #[cfg(not(test))]
+    #[inline]
+    pub(crate) fn at(&self, _step: Step) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod plan {
+    use std::io::{self, Write};
+
+    use super::{Faults, Step};
+
+    impl Step {
+        pub(crate) const ALL: [Step; 12] = [
+            Step::CreateSegment,
+            Step::WriteFrame,
+            Step::SyncFrame,
+            Step::Answer,
+            Step::WriteManifest,
+            Step::RenameManifest,
+            Step::SyncManifest,
+            Step::WriteFile,
+            Step::RenameFile,
+            Step::SwapFiles,
+            Step::DeleteFile,
+            Step::ForgetFiles,
+        ];
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) enum Act {
+        /// The operation returns an error.
+        Fail,
+        /// The process says so on stdout and waits to be killed.
+        Park,
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct Plan {
+        step: Step,
+        /// How many times the step passes before.
+        passes: usize,
+        act: Act,
+    }
+
+    impl Faults {
+        pub(crate) fn set(&self, step: Step, passes: usize, act: Act) {
+            *crate::lock(&self.plan) = Some(Plan { step, passes, act });
+        }
+
+        /// Whether what was planned has not happened yet.
+        pub(crate) fn pending(&self) -> bool {
+            crate::lock(&self.plan).is_some()
+        }
+
+        pub(crate) fn at(&self, step: Step) -> io::Result<()> {
+            let mut plan = crate::lock(&self.plan);
+            match plan.as_mut() {
+                Some(due) if due.step == step && due.passes == 0 => {}
+                Some(due) if due.step == step => {
+                    due.passes -= 1;
+                    return Ok(());
+                }
+                _ => return Ok(()),
+            }
+            let act = plan.take().map(|plan| plan.act);
+            drop(plan);
+            if let Some(Act::Park) = act {
+                let mut out = io::stdout().lock();
+                writeln!(out, "\nparked {step:?}")?;
+                out.flush()?;
+                drop(out);
+                loop {
+                    std::thread::park();
+                }
+            }
+            Err(io::Error::other(format!("planned failure of {step:?}")))
+        }
+    }
+}

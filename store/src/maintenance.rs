@@ -1,0 +1,110 @@
+//! What happens behind the log, one round at a time: compact, merge, delete.
+
+use std::fs;
+use std::io;
+use std::sync::atomic::Ordering::Relaxed;
+
+use model::Signal;
+use tokio_util::sync::CancellationToken;
+
+use crate::StoreError;
+use crate::compaction::compact;
+use crate::faults::Step;
+use crate::layout;
+use crate::manifest::{Parquet, Replaced};
+use crate::merge::merge;
+use crate::recovery::is_segment;
+use crate::shared::Shared;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Worked {
+    /// There may be more to do.
+    Yes,
+    No,
+}
+
+/// Asked between batches, so that a stop does not wait for a large merge. What is half done is thrown away.
+pub(crate) struct Stop<'a> {
+    shared: &'a Shared,
+    token: &'a CancellationToken,
+}
+
+impl Stop<'_> {
+    pub(crate) fn is_set(&self) -> bool {
+        self.token.is_cancelled() || self.shared.closed.load(Relaxed)
+    }
+
+    pub(crate) fn check(&self) -> io::Result<()> {
+        match self.is_set() {
+            true => Err(io::Error::new(io::ErrorKind::Interrupted, "stopped")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// At most one compaction per signal, one merge and one deletion: the log does not grow behind a long merge.
+pub(crate) fn round(shared: &Shared, token: &CancellationToken) -> Result<Worked, StoreError> {
+    let stop = Stop { shared, token };
+    match work(shared, &stop) {
+        // Giving up is what was asked for, and what is not done now is found at the next open.
+        _ if stop.is_set() => Ok(Worked::No),
+        result => result,
+    }
+}
+
+/// A part that fails does not keep the others from working; the first failure is returned.
+fn work(shared: &Shared, stop: &Stop) -> Result<Worked, StoreError> {
+    let compacted = Signal::ALL.into_iter().map(|signal| compact(shared, stop, signal));
+    let merged = std::iter::once_with(|| merge(shared, stop));
+    let deleted = std::iter::once_with(|| delete(shared));
+    let mut worked = Ok(Worked::No);
+    for part in compacted.chain(merged).chain(deleted) {
+        worked = match (worked, part) {
+            (Err(first), _) | (Ok(_), Err(first)) => Err(first),
+            (Ok(Worked::No), Ok(Worked::No)) => Ok(Worked::No),
+            (Ok(_), Ok(_)) => Ok(Worked::Yes),
+        };
+        if stop.is_set() {
+            break;
+        }
+    }
+    worked
+}
+
+/// Deletes what left the manifest long enough ago.
+fn delete(shared: &Shared) -> Result<Worked, StoreError> {
+    let manifest = shared.catalog.current();
+    let (now_ms, age_min_ms) = (layout::now_ms(), shared.args.replaced_age_min_ms);
+    let due = |gone: &&Replaced| now_ms.saturating_sub(gone.since_ms) >= age_min_ms;
+    let mut log_bytes = 0;
+    let mut deleted = Vec::new();
+    for gone in manifest.replaced.iter().filter(due) {
+        let path = shared.layout.path(&gone.path);
+        let removed = shared.faults.at(Step::DeleteFile).and_then(|()| fs::remove_file(&path));
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(StoreError::write(format!("delete {}", path.display()), error));
+            }
+            _ => {}
+        }
+        if is_segment(gone) {
+            log_bytes += gone.bytes;
+        }
+        deleted.push(gone.path.as_str());
+    }
+    if deleted.is_empty() {
+        return Ok(Worked::No);
+    }
+    shared.faults.at(Step::ForgetFiles).map_err(|error| StoreError::write("forget deleted files", error))?;
+    shared.catalog.change(|manifest| manifest.replaced.retain(|gone| !deleted.contains(&gone.path.as_str())))?;
+    shared.log_bytes.fetch_sub(log_bytes, Relaxed);
+    // Nothing follows from a deletion.
+    Ok(Worked::No)
+}
+
+/// Removes files that will not be named. Best effort: the next open removes the rest.
+pub(crate) fn discard(shared: &Shared, files: &[Parquet]) {
+    for file in files {
+        let _ = fs::remove_file(shared.layout.path(&file.path));
+    }
+}

@@ -1,0 +1,172 @@
+//! The one file that says what exists. Readers never list a folder; what is not named here is not there.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, Write};
+
+use model::{Signal, Table};
+use serde::{Deserialize, Serialize};
+
+use crate::StoreError;
+use crate::faults::{Faults, Step};
+use crate::layout::{self, Layout};
+
+/// Another number: written by a version this one does not understand.
+const FORMAT: u32 = 1;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    format: u32,
+    /// Grows by one with every replacement.
+    pub(crate) version: u64,
+    /// No segment had this number yet. Numbers are never used twice: readers know segments by them.
+    pub(crate) next_segment: u64,
+    /// Oldest first, within each signal.
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) files: Vec<Parquet>,
+    /// No longer part of the data; deleted when no query can be using them.
+    pub(crate) replaced: Vec<Replaced>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Segment {
+    #[serde(with = "signal_name")]
+    pub(crate) signal: Signal,
+    pub(crate) number: u64,
+    /// How many bytes of the file count, once it is sealed. `None`: being written.
+    pub(crate) sealed_bytes: Option<u64>,
+}
+
+impl Segment {
+    pub(crate) fn path(&self) -> String {
+        layout::segment(self.signal, self.number)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Parquet {
+    #[serde(with = "table_name")]
+    pub(crate) table: Table,
+    /// Relative to the folder of the manifest.
+    pub(crate) path: String,
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+    /// Smallest and largest `time`, nanoseconds.
+    pub(crate) time_min: i64,
+    pub(crate) time_max: i64,
+    pub(crate) created_ms: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Replaced {
+    pub(crate) path: String,
+    pub(crate) bytes: u64,
+    pub(crate) since_ms: u64,
+}
+
+impl Manifest {
+    pub(crate) fn empty() -> Manifest {
+        let (segments, files, replaced) = (Vec::new(), Vec::new(), Vec::new());
+        Manifest { format: FORMAT, version: 0, next_segment: 1, segments, files, replaced }
+    }
+
+    /// `None`: there is none.
+    pub(crate) fn load(layout: &Layout) -> Result<Option<Manifest>, StoreError> {
+        let path = layout.manifest();
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StoreError::read(format!("read {}", path.display()), error)),
+        };
+        let damaged = |detail| StoreError::Damaged { path: path.clone(), detail };
+        let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+        match manifest.format {
+            FORMAT => Ok(Some(manifest)),
+            other => Err(damaged(format!("its format is {other}, this version reads {FORMAT}"))),
+        }
+    }
+
+    /// Replaces the file. An error leaves the old one in place, except [`Unsure`](Stored::Unsure).
+    pub(crate) fn store(&self, layout: &Layout, faults: &Faults) -> io::Result<Stored> {
+        let path = layout.manifest();
+        let temporary = layout::temporary(&path);
+        let bytes = serde_json::to_vec(self)?;
+        faults.at(Step::WriteManifest)?;
+        let mut file = File::create(&temporary)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        faults.at(Step::RenameManifest)?;
+        fs::rename(&temporary, &path)?;
+        Ok(match faults.at(Step::SyncManifest).and_then(|()| sync_folder(layout.root())) {
+            Ok(()) => Stored::Durable,
+            Err(error) => Stored::Unsure(error),
+        })
+    }
+
+    pub(crate) fn segments(&self, signal: Signal) -> impl Iterator<Item = &Segment> {
+        self.segments.iter().filter(move |segment| segment.signal == signal)
+    }
+
+    /// Takes a segment out of the data.
+    pub(crate) fn replace_segment(&mut self, signal: Signal, number: u64, bytes: u64, since_ms: u64) {
+        self.segments.retain(|segment| (segment.signal, segment.number) != (signal, number));
+        self.replaced.push(Replaced { path: layout::segment(signal, number), bytes, since_ms });
+    }
+
+    /// Takes Parquet files out of the data.
+    pub(crate) fn replace_files(&mut self, paths: &HashSet<&str>, since_ms: u64) {
+        let (gone, kept) = std::mem::take(&mut self.files).into_iter().partition(|file| paths.contains(&*file.path));
+        self.files = kept;
+        let gone: Vec<Parquet> = gone;
+        let replaced = gone.into_iter().map(|file| Replaced { path: file.path, bytes: file.bytes, since_ms });
+        self.replaced.extend(replaced);
+    }
+
+    /// Every file that may lie in the folder, in the data or not yet deleted.
+    pub(crate) fn paths(&self) -> HashSet<String> {
+        let segments = self.segments.iter().map(Segment::path);
+        let files = self.files.iter().map(|file| file.path.clone());
+        segments.chain(files).chain(self.replaced.iter().map(|gone| gone.path.clone())).collect()
+    }
+}
+
+/// What became of a manifest that was renamed into place.
+pub(crate) enum Stored {
+    Durable,
+    /// Readers see it, but after a power loss it may be the old one again.
+    Unsure(io::Error),
+}
+
+/// Makes names in a folder durable.
+pub(crate) fn sync_folder(path: &std::path::Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+mod signal_name {
+    use model::Signal;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(crate) fn serialize<S: Serializer>(signal: &Signal, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(signal.name())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Signal, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let found = Signal::ALL.into_iter().find(|signal| signal.name() == name);
+        found.ok_or_else(|| D::Error::custom(format!("unknown signal {name}")))
+    }
+}
+
+mod table_name {
+    use model::Table;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(crate) fn serialize<S: Serializer>(table: &Table, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(table.name())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Table, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Table::from_name(&name).ok_or_else(|| D::Error::custom(format!("unknown table {name}")))
+    }
+}

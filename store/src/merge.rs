@@ -1,0 +1,259 @@
+//! Small files of one folder become one: eight of similar size at a time while a folder grows, all of them once it is quiet.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::io;
+use std::sync::atomic::Ordering::Relaxed;
+
+use arrow::array::RecordBatch;
+use arrow::compute::interleave_record_batch;
+use arrow::row::Rows;
+use model::{Batch, Table};
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+
+use crate::faults::Step;
+use crate::layout::{self, folder};
+use crate::maintenance::{Stop, Worked, discard};
+use crate::manifest::{Manifest, Parquet};
+use crate::order::{BATCH_ROWS, Order};
+use crate::parquet_file::{Effort, ParquetFile};
+use crate::shared::Shared;
+use crate::{StoreError, lock};
+
+/// Files of similar size that are merged into one; also the ratio between sizes that are not similar.
+const FAN_IN: usize = 8;
+/// Files read at once; each costs its pages in memory.
+const INPUTS_MAX: usize = 16;
+/// A merged file has no more than this. Larger files would save nothing and cost more to rewrite.
+const FILE_ROWS_MAX: u64 = 2_000_000;
+const FILE_BYTES_MAX: u64 = 256 << 20;
+/// A folder that got no file for this long is merged whole.
+const QUIET_AFTER_MS: u64 = 15 * 60 * 1000;
+/// Decoded rows of all inputs held at a time.
+const MEMORY_BYTES: u64 = 64 << 20;
+
+/// One merge, if one is due.
+pub(crate) fn merge(shared: &Shared, stop: &Stop) -> Result<Worked, StoreError> {
+    let manifest = shared.catalog.current();
+    let due = select(&manifest, layout::now_ms(), &lock(&shared.unreadable));
+    let Some(inputs) = due else { return Ok(Worked::No) };
+    let output = match write(shared, stop, &inputs) {
+        Ok(output) => output,
+        Err(Failure::Read { path, error }) => {
+            shared.note_damage(format!("{} cannot be read: {error}", shared.layout.path(&path).display()));
+            lock(&shared.unreadable).insert(path);
+            return Ok(Worked::Yes);
+        }
+        Err(Failure::Write(error)) => {
+            return Err(StoreError::write(
+                format!("merge {} files of {}", inputs.len(), folder(&inputs[0].path)),
+                error,
+            ));
+        }
+    };
+    let swapped = shared.faults.at(Step::SwapFiles).map_err(|error| StoreError::write("swap files", error));
+    let swapped = swapped.and_then(|()| {
+        shared.catalog.change(|manifest| {
+            let gone = inputs.iter().map(|file| file.path.as_str()).collect();
+            manifest.replace_files(&gone, layout::now_ms());
+            manifest.files.push(output.clone());
+        })
+    });
+    if let Err(error) = swapped {
+        if !matches!(error, StoreError::Failed(_)) {
+            discard(shared, &[output]);
+        }
+        return Err(error);
+    }
+    tracing::debug!("merged {} files into {} with {} rows", inputs.len(), output.path, output.rows);
+    shared.merges.fetch_add(1, Relaxed);
+    Ok(Worked::Yes)
+}
+
+/// Files of one folder worth merging, smallest first.
+fn select(manifest: &Manifest, now_ms: u64, unreadable: &HashSet<String>) -> Option<Vec<Parquet>> {
+    let mut folders: BTreeMap<&str, Vec<&Parquet>> = BTreeMap::new();
+    for file in manifest.files.iter().filter(|file| !unreadable.contains(&file.path)) {
+        folders.entry(folder(&file.path)).or_default().push(file);
+    }
+    folders.into_values().find_map(|mut files| {
+        let newest_ms = files.iter().map(|file| file.created_ms).max()?;
+        let quiet = now_ms.saturating_sub(newest_ms) > QUIET_AFTER_MS;
+        files.sort_unstable_by_key(|file| file.rows);
+        let tier = match quiet {
+            true => u32::MAX,
+            false => crowded_tier(&files)?,
+        };
+        let small = files.into_iter().filter(|file| tier_of(file.rows) <= tier);
+        let (mut rows, mut bytes) = (0, 0);
+        let fitting = small.take_while(|file| {
+            rows += file.rows;
+            bytes += file.bytes;
+            rows <= FILE_ROWS_MAX && bytes <= FILE_BYTES_MAX
+        });
+        let inputs: Vec<Parquet> = fitting.take(INPUTS_MAX).cloned().collect();
+        (inputs.len() >= if quiet { 2 } else { FAN_IN }).then_some(inputs)
+    })
+}
+
+/// Files of one tier differ in rows by less than [`FAN_IN`] times, so a merge of that many leaves the tier.
+fn tier_of(rows: u64) -> u32 {
+    rows.max(1).ilog(FAN_IN as u64)
+}
+
+/// The smallest tier with enough files.
+fn crowded_tier(files: &[&Parquet]) -> Option<u32> {
+    let mut tiers: BTreeMap<u32, usize> = BTreeMap::new();
+    for file in files {
+        *tiers.entry(tier_of(file.rows)).or_default() += 1;
+    }
+    tiers.into_iter().find(|(_, files)| *files >= FAN_IN).map(|(tier, _)| tier)
+}
+
+enum Failure {
+    Read { path: String, error: io::Error },
+    Write(io::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::Write(error)
+    }
+}
+
+/// Merges sorted files in one pass, holding one batch of each.
+fn write(shared: &Shared, stop: &Stop, files: &[Parquet]) -> Result<Parquet, Failure> {
+    let table = files[0].table;
+    let order = Order::of(table).map_err(io::Error::other)?;
+    let mut inputs = Vec::with_capacity(files.len());
+    for file in files {
+        inputs.extend(Input::open(shared, file, &order, MEMORY_BYTES / files.len() as u64)?);
+    }
+    let mut output = ParquetFile::create(shared, table, folder(&files[0].path), Effort::Small)?;
+    let mut pending: Vec<(usize, usize)> = Vec::with_capacity(BATCH_ROWS);
+    // A few inputs: looking at each is quicker than keeping a heap.
+    while let Some(first) = (0..inputs.len()).min_by(|a, b| inputs[*a].key().cmp(&inputs[*b].key())) {
+        pending.push((first, inputs[first].row));
+        inputs[first].row += 1;
+        let exhausted = inputs[first].row == inputs[first].rows.num_rows();
+        if !exhausted && pending.len() < BATCH_ROWS {
+            continue;
+        }
+        stop.check()?;
+        let sources: Vec<&RecordBatch> = inputs.iter().map(|input| &input.rows).collect();
+        output.write(&interleave_record_batch(&sources, &pending).map_err(io::Error::other)?)?;
+        pending.clear();
+        if exhausted && !inputs[first].refill(&order)? {
+            inputs.remove(first);
+        }
+    }
+    Ok(output.finish()?)
+}
+
+/// A file being merged: its current batch and the next row of it.
+struct Input {
+    table: Table,
+    path: String,
+    reader: ParquetRecordBatchReader,
+    rows: RecordBatch,
+    keys: Rows,
+    row: usize,
+}
+
+impl Input {
+    /// `None`: the file has no rows.
+    fn open(shared: &Shared, file: &Parquet, order: &Order, bytes: u64) -> Result<Option<Input>, Failure> {
+        let failure = |error| Failure::Read { path: file.path.clone(), error };
+        let opened = File::open(shared.layout.path(&file.path)).map_err(failure)?;
+        let builder =
+            ParquetRecordBatchReaderBuilder::try_new(opened).map_err(|error| failure(io::Error::other(error)))?;
+        let groups = builder.metadata().row_groups().iter();
+        let row_bytes = groups.map(|group| group.total_byte_size() / group.num_rows().max(1)).max().unwrap_or(1);
+        let batch_rows = (bytes / row_bytes.max(1) as u64).clamp(1, BATCH_ROWS as u64) as usize;
+        let reader = builder.with_batch_size(batch_rows).build().map_err(|error| failure(io::Error::other(error)))?;
+        let rows = RecordBatch::new_empty(file.table.schema().clone());
+        let keys = order.keys(&rows).map_err(io::Error::other)?;
+        let mut input = Input { table: file.table, path: file.path.clone(), reader, rows, keys, row: 0 };
+        Ok(input.refill(order)?.then_some(input))
+    }
+
+    fn key(&self) -> arrow::row::Row<'_> {
+        self.keys.row(self.row)
+    }
+
+    /// `false`: that was all.
+    fn refill(&mut self, order: &Order) -> Result<bool, Failure> {
+        let failure = |error| Failure::Read { path: self.path.clone(), error };
+        let Some(rows) = self.reader.find(|rows| !matches!(rows, Ok(rows) if rows.num_rows() == 0)) else {
+            return Ok(false);
+        };
+        let rows = rows.map_err(|error| failure(io::Error::other(error)))?;
+        let batch = Batch::new(self.table, rows).map_err(|error| failure(io::Error::other(error)))?;
+        self.rows = batch.into_rows();
+        self.keys = order.keys(&self.rows).map_err(io::Error::other)?;
+        self.row = 0;
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW_MS: u64 = 1_796_025_600_000;
+
+    /// Rows of the files of one folder, and rows of those that would be merged.
+    fn check(quiet: bool, rows: &[u64], merged: &[u64]) {
+        let created_ms = if quiet { NOW_MS - QUIET_AFTER_MS - 1 } else { NOW_MS };
+        let mut manifest = Manifest::empty();
+        manifest.files = rows
+            .iter()
+            .enumerate()
+            .map(|(index, rows)| Parquet {
+                table: Table::Spans,
+                path: format!("spans/date=2026-11-30/hour=08/{index}.parquet"),
+                rows: *rows,
+                bytes: rows * 50,
+                time_min: 0,
+                time_max: 0,
+                created_ms,
+            })
+            .collect();
+        let selected = select(&manifest, NOW_MS, &HashSet::new()).unwrap_or_default();
+        assert_eq!(selected.iter().map(|file| file.rows).collect::<Vec<_>>(), merged, "of {rows:?}");
+    }
+
+    #[test]
+    fn eight_similar_files_are_merged_with_what_is_smaller() {
+        check(false, &[100; 7], &[]);
+        check(false, &[100; 8], &[100; 8]);
+        check(false, &[100, 100, 100, 100, 100, 100, 100, 100, 5000, 3], &[3, 100, 100, 100, 100, 100, 100, 100, 100]);
+        check(false, &[100, 100, 100, 100, 5000, 5000, 5000, 5000], &[]);
+    }
+
+    #[test]
+    fn a_quiet_folder_is_merged_whole_up_to_the_cap() {
+        check(true, &[100, 5], &[5, 100]);
+        check(true, &[100], &[]);
+        check(true, &[1_500_000, 1_500_000], &[]);
+        check(true, &[1_500_000, 1_500_000, 10], &[10, 1_500_000]);
+    }
+
+    #[test]
+    fn files_per_folder_stay_few_however_many_are_added() {
+        let mut files: Vec<u64> = Vec::new();
+        for _ in 0..1800 {
+            files.push(500);
+            files.sort_unstable();
+            while let Some(tier) =
+                (0..9).find(|tier| files.iter().filter(|rows| tier_of(**rows) == *tier).count() >= FAN_IN)
+            {
+                let small = files.iter().filter(|rows| tier_of(**rows) <= tier).count().min(INPUTS_MAX);
+                let merged = files.drain(..small).sum();
+                files.push(merged);
+                files.sort_unstable();
+            }
+            assert!(files.len() < 4 * FAN_IN, "{files:?}");
+        }
+    }
+}

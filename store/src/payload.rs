@@ -1,0 +1,85 @@
+//! What is in a frame: rows of up to four tables, each as an Arrow IPC stream with its own dictionaries.
+//!
+//! ```text
+//! number of tables (u8), then for each: tag (u8), length (u32, little-endian), Arrow IPC stream
+//! ```
+
+use arrow::array::RecordBatch;
+use arrow::buffer::Buffer;
+use arrow::error::ArrowError;
+use arrow::ipc::reader::StreamDecoder;
+use arrow::ipc::writer::StreamWriter;
+use model::{Batch, Table};
+
+/// Never change a number: it is on disks.
+const TAGS: [(u8, Table); 6] = [
+    (1, Table::Spans),
+    (2, Table::Logs),
+    (3, Table::Metrics),
+    (4, Table::MetricHistograms),
+    (5, Table::MetricExponentialHistograms),
+    (6, Table::MetricSummaries),
+];
+
+/// Appends `requests` to `out`; rows of one table become one batch.
+pub(crate) fn encode<'a>(
+    requests: impl Iterator<Item = &'a Batch> + Clone,
+    out: &mut Vec<u8>,
+) -> Result<(), ArrowError> {
+    let count = out.len();
+    out.push(0);
+    for (tag, table) in TAGS {
+        let rows: Vec<RecordBatch> =
+            requests.clone().filter(|batch| batch.table() == table).map(|batch| batch.rows().clone()).collect();
+        match rows.as_slice() {
+            [] => continue,
+            [one] => stream(tag, one, out)?,
+            many => stream(tag, &model::concat(table, many)?, out)?,
+        }
+        out[count] += 1;
+    }
+    Ok(())
+}
+
+fn stream(tag: u8, rows: &RecordBatch, out: &mut Vec<u8>) -> Result<(), ArrowError> {
+    out.push(tag);
+    let length = out.len();
+    out.extend([0; 4]);
+    let start = out.len();
+    let mut writer = StreamWriter::try_new(&mut *out, rows.schema_ref())?;
+    writer.write(rows)?;
+    writer.finish()?;
+    drop(writer);
+    let bytes = u32::try_from(out.len() - start)
+        .map_err(|_| ArrowError::InvalidArgumentError("4 GiB of rows in one request".into()))?;
+    out[length..start].copy_from_slice(&bytes.to_le_bytes());
+    Ok(())
+}
+
+/// The rows of a frame whose checksum was right, each batch with its size as encoded. An error means that another version
+/// wrote it.
+pub(crate) fn decode(payload: &[u8]) -> Result<Vec<(Batch, usize)>, ArrowError> {
+    let short = || ArrowError::IpcError("the frame ends early".into());
+    let (count, mut rest) = payload.split_first().ok_or_else(short)?;
+    let mut batches = Vec::with_capacity(usize::from(*count));
+    for _ in 0..*count {
+        let ([tag, a, b, c, d], after) = rest.split_first_chunk().ok_or_else(short)?;
+        let length = u32::from_le_bytes([*a, *b, *c, *d]) as usize;
+        let (bytes, after) = after.split_at_checked(length).ok_or_else(short)?;
+        rest = after;
+        let Some((_, table)) = TAGS.into_iter().find(|(known, _)| known == tag) else {
+            return Err(ArrowError::IpcError(format!("no table has the tag {tag}")));
+        };
+        let rows = decode_stream(bytes)?;
+        let batch = Batch::new(table, rows).map_err(|error| ArrowError::SchemaError(error.to_string()))?;
+        batches.push((batch, length));
+    }
+    Ok(batches)
+}
+
+fn decode_stream(bytes: &[u8]) -> Result<RecordBatch, ArrowError> {
+    // One copy into memory of the allocator's alignment; the arrays then point into it.
+    let mut buffer = Buffer::from(bytes);
+    let mut decoder = StreamDecoder::new();
+    decoder.decode(&mut buffer)?.ok_or_else(|| ArrowError::IpcError("a stream without rows".into()))
+}

@@ -1,0 +1,61 @@
+//! The segment a commit thread writes.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::time::Instant;
+
+use model::Signal;
+
+use crate::faults::{Faults, Step};
+use crate::frame::{SEGMENT_HEADER_BYTES, Salt};
+use crate::layout::{self, Layout};
+use crate::manifest::sync_folder;
+
+/// A file only its thread writes to. What is beyond `bytes` was never promised to anyone.
+#[derive(Debug)]
+pub(crate) struct Active {
+    file: File,
+    pub(crate) number: u64,
+    pub(crate) salt: Salt,
+    /// Up to here everything is durable.
+    pub(crate) bytes: u64,
+    /// When the first frame was written.
+    pub(crate) first: Option<Instant>,
+}
+
+impl Active {
+    /// A durable file with a durable name and no frames. It is nobody's until the manifest names it.
+    pub(crate) fn create(layout: &Layout, faults: &Faults, signal: Signal, number: u64) -> io::Result<Active> {
+        faults.at(Step::CreateSegment)?;
+        let path = layout.path(&layout::segment(signal, number));
+        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        let salt = Salt::random();
+        file.write_all_at(&salt.header(), 0)?;
+        file.sync_all()?;
+        sync_folder(&layout.path(&layout::log_folder(signal)))?;
+        Ok(Active { file, number, salt, bytes: SEGMENT_HEADER_BYTES as u64, first: None })
+    }
+
+    /// Returns when the frame is durable. After an error nothing more may be appended: a later fsync could succeed without
+    /// the pages this one lost.
+    pub(crate) fn append(&mut self, frame: &[u8], faults: &Faults) -> io::Result<()> {
+        faults.at(Step::WriteFrame)?;
+        self.file.write_all_at(frame, self.bytes)?;
+        faults.at(Step::SyncFrame)?;
+        self.file.sync_data()?;
+        self.bytes += frame.len() as u64;
+        self.first.get_or_insert_with(Instant::now);
+        Ok(())
+    }
+
+    /// Takes what was not promised off the file, so that it is not found after a restart. Best effort: the manifest also says
+    /// how much counts.
+    pub(crate) fn cut(&self) -> io::Result<()> {
+        self.file.set_len(self.bytes)
+    }
+
+    pub(crate) fn remove(self, layout: &Layout, signal: Signal) -> io::Result<()> {
+        fs::remove_file(layout.path(&layout::segment(signal, self.number)))
+    }
+}

@@ -1,0 +1,149 @@
+//! What the commit threads, compaction and the callers of one writer share.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+
+use model::Signal;
+use tokio::sync::Notify;
+
+use crate::catalog::Catalog;
+use crate::faults::Faults;
+use crate::layout::Layout;
+use crate::{Args, SignalStatus, Status, lock};
+
+/// Damage remembered for the status; more is only logged.
+const DAMAGED_MAX: usize = 100;
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) args: Args,
+    pub(crate) layout: Layout,
+    pub(crate) catalog: Catalog,
+    pub(crate) faults: Faults,
+    pub(crate) counters: [Counters; 3],
+    /// Memory of requests that are reserved or wait for their fsync.
+    pub(crate) unwritten_bytes: AtomicUsize,
+    /// Bytes of all segments on disk.
+    pub(crate) log_bytes: AtomicU64,
+    /// The next segment's number, ahead of the manifest by those being created.
+    pub(crate) next_segment: AtomicU64,
+    pub(crate) closed: AtomicBool,
+    /// A segment was sealed: there is something to compact.
+    pub(crate) sealed: Notify,
+    /// Held while compaction works, so that closing can wait for it.
+    pub(crate) compacting: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) compactions: AtomicU64,
+    pub(crate) merges: AtomicU64,
+    /// Parquet files that could not be read: merging leaves them alone until a restart.
+    pub(crate) unreadable: Mutex<HashSet<String>>,
+    last_error: Mutex<String>,
+    damaged: Mutex<Vec<String>>,
+    /// Held open for as long as we are the writer.
+    lock: Mutex<Option<File>>,
+}
+
+/// Counts of one signal.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// Reserved or waiting for their fsync.
+    pub(crate) requests_unwritten: AtomicUsize,
+    /// Reserved but not appended: being decoded.
+    pub(crate) requests_decoding: AtomicUsize,
+    pub(crate) refused: AtomicU64,
+    pub(crate) commits: AtomicU64,
+    pub(crate) requests: AtomicU64,
+    pub(crate) rows: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(args: Args, layout: Layout, catalog: Catalog, faults: Faults, lock: File) -> Shared {
+        let next_segment = AtomicU64::new(catalog.current().next_segment);
+        Shared {
+            args,
+            layout,
+            catalog,
+            faults,
+            counters: Default::default(),
+            unwritten_bytes: AtomicUsize::new(0),
+            log_bytes: AtomicU64::new(0),
+            next_segment,
+            closed: AtomicBool::new(false),
+            sealed: Notify::new(),
+            compacting: Arc::default(),
+            compactions: AtomicU64::new(0),
+            merges: AtomicU64::new(0),
+            unreadable: Mutex::default(),
+            last_error: Mutex::default(),
+            damaged: Mutex::default(),
+            lock: Mutex::new(Some(lock)),
+        }
+    }
+
+    pub(crate) fn counters(&self, signal: Signal) -> &Counters {
+        &self.counters[signal as usize]
+    }
+
+    /// Lets another process write the folder.
+    pub(crate) fn unlock(&self) {
+        lock(&self.lock).take();
+    }
+
+    pub(crate) fn note_error(&self, error: &dyn std::error::Error) {
+        let mut sentence = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            sentence = format!("{sentence}: {error}");
+            cause = error.source();
+        }
+        tracing::error!(error = %sentence, "the store could not do its work: {sentence}");
+        *lock(&self.last_error) = sentence;
+    }
+
+    /// Tells the operator; says the same thing once.
+    pub(crate) fn note_damage(&self, sentence: String) {
+        let mut damaged = lock(&self.damaged);
+        if damaged.len() < DAMAGED_MAX && !damaged.contains(&sentence) {
+            tracing::error!("{sentence}");
+            damaged.push(sentence);
+        }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let manifest = self.catalog.current();
+        let signals = Signal::ALL.into_iter().map(|signal| {
+            let counters = self.counters(signal);
+            SignalStatus {
+                signal: signal.name(),
+                unwritten_requests: counters.requests_unwritten.load(Relaxed) as u64,
+                unwritten_requests_max: self.args.unwritten_requests_max as u64,
+                refused: counters.refused.load(Relaxed),
+                commits: counters.commits.load(Relaxed),
+                requests: counters.requests.load(Relaxed),
+                rows: counters.rows.load(Relaxed),
+                bytes: counters.bytes.load(Relaxed),
+                segments_sealed: manifest.segments(signal).filter(|segment| segment.sealed_bytes.is_some()).count()
+                    as u64,
+            }
+        });
+        Status {
+            signals: signals.collect(),
+            unwritten_bytes: self.unwritten_bytes.load(Relaxed) as u64,
+            unwritten_bytes_max: self.args.unwritten_bytes_max as u64,
+            log_bytes: self.log_bytes.load(Relaxed),
+            log_bytes_max: self.args.log_bytes_max,
+            files: manifest.files.len() as u64,
+            file_rows: manifest.files.iter().map(|file| file.rows).sum(),
+            file_bytes: manifest.files.iter().map(|file| file.bytes).sum(),
+            replaced: manifest.replaced.len() as u64,
+            manifest_version: manifest.version,
+            compactions: self.compactions.load(Relaxed),
+            merges: self.merges.load(Relaxed),
+            last_error: lock(&self.last_error).clone(),
+            damaged: lock(&self.damaged).clone(),
+            failed: self.catalog.check().is_err(),
+        }
+    }
+}
