@@ -3,7 +3,6 @@
 use product_bus::Event;
 use product_bus::consumer::{Handler, HandlerError};
 use sqlx::SqliteConnection;
-use tracing::field::display;
 use tracing::{Instrument, info, info_span};
 
 use crate::event::Fact;
