@@ -5,6 +5,7 @@ use std::time::Duration;
 
 /// Settings of `faultline collector`.
 #[derive(clap::Args, Clone, Debug)]
+#[group(skip)]
 pub struct Args {
     /// Address of OTLP/gRPC; the port every SDK tries first
     #[arg(long, env = "FAULTLINE_OTLP_GRPC", default_value = "127.0.0.1:4317")]
@@ -23,6 +24,7 @@ pub struct Args {
 
 /// What one client, and all of them together, may take from this process.
 #[derive(clap::Args, Clone, Debug)]
+#[group(skip)]
 pub struct Limits {
     /// One request after decompression, bytes; 64 MiB is what the OTLP specification recommends
     #[arg(long, env = "FAULTLINE_OTLP_REQUEST_BYTES_MAX", default_value_t = 64 << 20)]

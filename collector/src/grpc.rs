@@ -87,6 +87,7 @@ async fn receive(collector: &Collector, signal: Signal, request: Request) -> Res
     }
     let compression = match flag {
         0 => Compression::Identity,
+        1 if named == Compression::Identity => return Err(Refusal::UnnamedCompression),
         1 => named,
         _ => return Err(Refusal::Malformed(format!("the compressed flag of the message is {flag}, not 0 or 1"))),
     };

@@ -39,6 +39,8 @@ pub(crate) enum Refusal {
     Broken,
     UnknownMediaType(String),
     UnknownCompression(String),
+    /// gRPC only: the message is marked compressed and nothing says how.
+    UnnamedCompression,
     UnknownPath(String),
     UnknownMethod(String),
     /// A defect of ours; sending the same again would meet it again.
@@ -93,13 +95,14 @@ impl Refusal {
             Refusal::Slow { .. } => Code::DeadlineExceeded,
             Refusal::Broken => Code::Cancelled,
             Refusal::UnknownCompression(_) | Refusal::UnknownPath(_) | Refusal::UnknownMethod(_) => Code::Unimplemented,
-            Refusal::Internal => Code::Internal,
+            // INTERNAL is what gRPC's compression document demands here.
+            Refusal::UnnamedCompression | Refusal::Internal => Code::Internal,
         }
     }
 
     fn http_code(&self) -> StatusCode {
         match self {
-            Refusal::Malformed(_) | Refusal::Broken => StatusCode::BAD_REQUEST,
+            Refusal::Malformed(_) | Refusal::Broken | Refusal::UnnamedCompression => StatusCode::BAD_REQUEST,
             Refusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Slow { .. } => StatusCode::REQUEST_TIMEOUT,
@@ -127,6 +130,9 @@ impl Refusal {
             }
             Refusal::UnknownCompression(name) => {
                 format!("content encoding {name} is not supported; send one of {}", compression::ACCEPTED)
+            }
+            Refusal::UnnamedCompression => {
+                "the message is marked as compressed and grpc-encoding is missing".to_owned()
             }
             Refusal::UnknownPath(path) => {
                 format!("nothing is served at {path}; OTLP is at /v1/traces, /v1/logs and /v1/metrics")

@@ -1,0 +1,9 @@
+//! A whole collector on sockets of its own: what exporters send, and what the network and the hostile send.
+
+mod bad_records;
+mod connections;
+mod exporters;
+mod harness;
+mod limits;
+mod otlp_grpc;
+mod otlp_http;
