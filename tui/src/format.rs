@@ -23,13 +23,14 @@ pub(crate) fn nanos(ns: f64) -> String {
     }
 }
 
-/// A rate per second: `0.03`, `4.2`, `187`, `1.2k`.
+/// A rate per second: `0.033`, `4.25`, `187`, `1.23k`.
 pub(crate) fn rate(per_second: f64) -> String {
     match per_second {
         rate if !rate.is_finite() => "-".to_owned(),
         0.0 => "0".to_owned(),
         rate if rate < 0.001 => "<0.001".to_owned(),
         rate if rate < 0.1 => format!("{rate:.3}"),
+        rate if rate < 999.5 => three_digits(rate),
         rate => count(rate),
     }
 }
@@ -161,7 +162,7 @@ mod tests {
     fn rates_and_shares_stay_short() {
         check(
             [0.0, 0.0004, 0.033, 0.2, 4.25, 42.0, 1_234.0, 5.6e6].into_iter().map(rate).collect(),
-            expect!["0 <0.001 0.033 0.20 4.25 42 1.23k 5.60M"],
+            expect!["0 <0.001 0.033 0.20 4.25 42.0 1.23k 5.60M"],
         );
         check(
             [0.0, 0.00001, 0.0004, 0.023, 1.0].into_iter().map(|part| share(part, 1.0)).collect(),

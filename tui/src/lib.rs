@@ -14,6 +14,8 @@
 
 mod args;
 mod conn;
+#[cfg(test)]
+mod fixtures;
 mod format;
 mod input;
 mod panel;

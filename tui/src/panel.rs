@@ -45,19 +45,6 @@ pub(crate) enum Value<'a> {
 }
 
 impl Panel {
-    pub(crate) const ALL: [Panel; 10] = [
-        Panel::Services,
-        Panel::ServicesOverTime,
-        Panel::Operations,
-        Panel::Heatmap,
-        Panel::Percentiles,
-        Panel::Dependencies,
-        Panel::ConsumerLag,
-        Panel::Traces,
-        Panel::Trace,
-        Panel::TraceLogs,
-    ];
-
     /// The file its SQL lives in, under `tui/src/sql/`.
     pub(crate) fn file(self) -> &'static str {
         match self {
@@ -199,6 +186,19 @@ fn interval_words(interval: Duration) -> String {
 mod tests {
     use super::*;
 
+    const ALL: [Panel; 10] = [
+        Panel::Services,
+        Panel::ServicesOverTime,
+        Panel::Operations,
+        Panel::Heatmap,
+        Panel::Percentiles,
+        Panel::Dependencies,
+        Panel::ConsumerLag,
+        Panel::Traces,
+        Panel::Trace,
+        Panel::TraceLogs,
+    ];
+
     #[test]
     fn values_are_quoted_once_and_here() {
         let sql = Panel::Operations.sql(&[
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn every_template_names_its_columns_and_is_bounded() {
-        for panel in Panel::ALL {
+        for panel in ALL {
             let sql = panel.template();
             assert!(sql.starts_with("-- "), "{} says what it shows", panel.file());
             assert!(sql.contains("limit "), "{} is bounded", panel.file());

@@ -57,13 +57,19 @@ pub(crate) fn heatmap_columns(width: u16) -> usize {
 }
 
 impl State {
-    /// The service the latency screen is about; '' while none is known.
+    /// The service whose latency is drawn: the chosen one, else the one selected among the services; '' while none is known.
     pub(crate) fn service(&self) -> String {
-        if self.latency.service.is_empty() { self.selected_service() } else { self.latency.service.clone() }
+        match self.screen {
+            Screen::Latency if !self.latency.service.is_empty() => self.latency.service.clone(),
+            _ => self.selected_service(),
+        }
     }
 
     /// The selected operation; '' for all of them.
     pub(crate) fn operation(&self) -> String {
+        if self.screen != Screen::Latency {
+            return String::new();
+        }
         let (_, names, selected) = self.operations_listed();
         names.get(selected).filter(|name| *name != ALL_OPERATIONS).cloned().unwrap_or_default()
     }
@@ -97,6 +103,13 @@ impl State {
         if service.is_empty() {
             return questions;
         }
+        questions.push(self.ask_operations(&service));
+        questions.extend(self.ask_heatmap(&service));
+        questions
+    }
+
+    /// The heatmap and its lines.
+    pub(super) fn ask_heatmap(&self, service: &str) -> [Question; 2] {
         let operation = self.operation();
         let columns = heatmap_columns(self.width);
         let step = step(self.window, columns);
@@ -104,14 +117,10 @@ impl State {
         let values = [
             ("window", Value::Interval(span)),
             ("step", Value::Interval(step)),
-            ("service", Value::Text(&service)),
+            ("service", Value::Text(service)),
             ("operation", Value::Text(&operation)),
         ];
-        questions.push(self.ask_operations(&service));
-        for panel in [Panel::Heatmap, Panel::Percentiles] {
-            questions.push(self.question(panel, panel.sql(&values), span, step));
-        }
-        questions
+        [Panel::Heatmap, Panel::Percentiles].map(|panel| self.question(panel, panel.sql(&values), span, step))
     }
 
     pub(super) fn act_on_latency(&mut self, action: Action) {

@@ -374,7 +374,6 @@ impl State {
     fn subject(&self, panel: Panel) -> String {
         match panel {
             Panel::Services | Panel::ServicesOverTime | Panel::Dependencies | Panel::ConsumerLag => String::new(),
-            Panel::Operations if self.screen == Screen::Services => self.selected_service(),
             Panel::Operations => self.service(),
             Panel::Heatmap | Panel::Percentiles => format!("{}\n{}", self.service(), self.operation()),
             Panel::Traces => self.traces.subject(),

@@ -9,8 +9,8 @@ use crate::state::red::{self, Sort};
 use crate::state::steps::step;
 use crate::state::{Screen, State};
 
-/// From this height on the selected service's operations are shown below the list.
-const OPERATIONS_FROM_HEIGHT: u16 = 40;
+/// From this height on the selected service's latency and operations are shown below the list.
+const DETAILS_FROM_HEIGHT: u16 = 40;
 
 #[derive(Debug, Default)]
 pub(crate) struct Services {
@@ -39,8 +39,8 @@ impl State {
         names.get(selected).cloned().unwrap_or_default()
     }
 
-    pub(crate) fn services_with_operations(&self) -> bool {
-        self.height >= OPERATIONS_FROM_HEIGHT
+    pub(crate) fn services_with_details(&self) -> bool {
+        self.height >= DETAILS_FROM_HEIGHT
     }
 
     pub(super) fn ask_services(&self) -> Vec<Question> {
@@ -53,8 +53,9 @@ impl State {
         let mut questions =
             vec![self.ask_service_list(), self.question(Panel::ServicesOverTime, over_time, span, step)];
         let service = self.selected_service();
-        if self.services_with_operations() && !service.is_empty() {
+        if self.services_with_details() && !service.is_empty() {
             questions.push(self.ask_operations(&service));
+            questions.extend(self.ask_heatmap(&service));
         }
         questions
     }

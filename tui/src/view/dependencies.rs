@@ -31,7 +31,10 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
     if area.width >= DRAWING_WIDTH && area.height >= DRAWING_HEIGHT {
         let list_height = (edges.len() as u16 + 2).min(area.height / 3);
         let (top, below) = paint::split(area, area.height - list_height);
+        let (heading, top) = paint::split(top, 1);
         if draw_graph(theme, top, buffer, &edges, selected) {
+            let title = vec![Span::styled("dependencies", theme.strong())];
+            paint::heading(buffer, heading, theme, title, "─ call  ╌ message · below a name: what reaches it");
             list = below;
         }
     }
@@ -82,7 +85,7 @@ fn draw_list(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer, edges
     for (line, index) in paint::visible(selected, edges.len(), list.height).enumerate() {
         let edge = &edges[index];
         let via = match (edge.is_message, edge.is_external) {
-            (true, _) => (format!("⇢ {}", edge.topic), theme.warn()),
+            (true, _) => (format!("⇢ {}", edge.topic), theme.message()),
             (false, true) => ("→ outside".to_owned(), theme.dim()),
             (false, false) => ("→ call".to_owned(), theme.dim()),
         };
@@ -253,10 +256,10 @@ fn draw_box(theme: Theme, area: Rect, buffer: &mut Buffer, who: &Who, traffic: &
     Block::bordered().border_type(kind).border_style(border).render(area, buffer);
     let (name, numbers) = texts(who, traffic);
     let name_style: Style = match who {
-        Who::Topic(_) => theme.warn(),
+        Who::Topic(_) => theme.message(),
         Who::Service(_) => theme.strong(),
     };
-    let numbers_style = if traffic.errors > 0.0 { theme.errors(traffic.errors, traffic.requests) } else { theme.dim() };
+    let numbers_style = if traffic.errors > 0.0 && matches!(who, Who::Service(_)) { theme.errors(traffic.errors, traffic.requests) } else { theme.dim() };
     paint::text(buffer, area.x + 2, area.y + 1, area.width - 4, &name, name_style);
     paint::text(buffer, area.x + 2, area.y + 2, area.width - 4, &numbers, numbers_style);
 }

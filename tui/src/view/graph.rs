@@ -51,8 +51,8 @@ pub(super) struct Layout {
     pub(super) height: u16,
 }
 
-/// Rows between two boxes of a layer.
-const GAP_ROWS: u16 = 1;
+/// Rows between two boxes of a layer: the most that fit are taken.
+const GAP_ROWS: std::ops::RangeInclusive<u16> = 1..=4;
 /// Columns between two layers: the least an arrow needs beside its turns, and the most that still reads as one line.
 const GAP_COLUMNS_MIN: u16 = 4;
 const GAP_COLUMNS_MAX: u16 = 24;
@@ -87,7 +87,7 @@ pub(super) fn layout(vertices: &[Vertex], arrows: &[Arrow], width: u16, height: 
     let steps: BTreeSet<(usize, usize)> =
         chains.iter().flat_map(|chain| chain.windows(2).map(|pair| (pair[0], pair[1]))).collect();
     let columns = order(&slots, &steps);
-    let used_height = stack(&mut slots, &columns, &steps, height)?;
+    let used_height = GAP_ROWS.rev().find_map(|gap| stack(&mut slots, &columns, &steps, height, gap))?;
     let (column_x, turn_x, used_width) = spread(&slots, &columns, &steps, width)?;
 
     let middle = |slot: &Slot| slot.y + slot.height / 2 - u16::from(slot.height == 4);
@@ -234,17 +234,14 @@ fn stack(
     columns: &[Vec<usize>],
     steps: &BTreeSet<(usize, usize)>,
     height: u16,
+    gap: u16,
 ) -> Option<u16> {
-    let height_of = |column: &Vec<usize>| -> u16 {
-        let boxes: u16 = column.iter().map(|slot| slots[*slot].height).sum();
-        boxes + GAP_ROWS * (column.len() as u16).saturating_sub(1)
-    };
-    let tallest = columns.iter().map(height_of).max().unwrap_or(0);
+    let tallest = columns.iter().map(|column| height_of(slots, column, gap)).max().unwrap_or(0);
     if tallest > height {
         return None;
     }
     for column in columns {
-        let mut needed = height_of_slots(slots, column);
+        let mut needed = height_of(slots, column, gap);
         let mut top = 0;
         for slot in column {
             let before: Vec<u16> = steps
@@ -259,16 +256,16 @@ fn stack(
             };
             let lowest = tallest.saturating_sub(needed);
             slots[*slot].y = wanted.clamp(top, lowest.max(top));
-            top = slots[*slot].y + own + GAP_ROWS;
-            needed = needed.saturating_sub(own + GAP_ROWS);
+            top = slots[*slot].y + own + gap;
+            needed = needed.saturating_sub(own + gap);
         }
     }
     Some(tallest)
 }
 
-fn height_of_slots(slots: &[Slot], column: &[usize]) -> u16 {
+fn height_of(slots: &[Slot], column: &[usize], gap: u16) -> u16 {
     let boxes: u16 = column.iter().map(|slot| slots[*slot].height).sum();
-    boxes + GAP_ROWS * (column.len() as u16).saturating_sub(1)
+    boxes + gap * (column.len() as u16).saturating_sub(1)
 }
 
 /// Columns: layers share what width is left over; each slot with arrows gets its own column to turn in.

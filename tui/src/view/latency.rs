@@ -42,10 +42,15 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
     let lines: Vec<_> = rows.into_iter().zip(names).collect();
     let shown = state.shown(Panel::Operations);
     let sort = Some(state.latency.sort);
-    draw_operations(theme, list, buffer, Operations { shown, rows: &lines, selected: Some(selected), sort });
+    let total = state.shown(Panel::Services).and_then(|shown| {
+        let row = (0..shown.rows.len()).find(|row| shown.rows.text("service", *row) == service)?;
+        Some((&shown.rows, row, shown.question.window))
+    });
+    draw_operations(theme, list, buffer, Operations { shown, rows: &lines, selected: Some(selected), sort, total });
 }
 
-fn draw_plot(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer, service: &str) {
+/// The heatmap of a service with its axes, its lines and the numbers of one moment.
+pub(super) fn draw_plot(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer, service: &str) {
     let (heading, area) = paint::split(area, 1);
     let operation = state.operation();
     let what = if operation.is_empty() { "all operations".to_owned() } else { operation };

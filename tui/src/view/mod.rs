@@ -136,34 +136,40 @@ fn draw_status(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
 
 fn draw_keys(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let keys: &[(&str, &str)] = match (state.overlay, state.screen) {
-        (Some(Overlay::Sql { .. }), _) => &[("j k", "scroll"), ("s", "close"), ("q", "quit")],
+        (Some(Overlay::Sql { .. }), _) => &[("jk", "scroll"), ("s", "close"), ("q", "quit")],
         (Some(Overlay::Help), _) => &[("?", "close"), ("q", "quit")],
         (None, Screen::Services) => {
-            &[("j k", "move"), ("enter", "latency"), ("/", "filter"), ("o", "sort"), ("t", "window")]
+            &[("jk", "move"), ("enter", "latency"), ("/", "filter"), ("o", "sort"), ("t", "window")]
         }
         (None, Screen::Latency) => {
-            &[("j k", "operation"), ("h l", "moment"), ("enter", "traces"), ("[ ]", "service"), ("t", "window")]
+            &[("jk", "operation"), ("hl", "moment"), ("enter", "traces"), ("[]", "service"), ("t", "window")]
         }
         (None, Screen::Dependencies) => {
-            &[("j k", "move"), ("h l", "follow"), ("enter", "latency"), ("/", "filter"), ("o", "sort"), ("t", "window")]
+            &[("jk", "move"), ("hl", "follow"), ("enter", "latency"), ("/", "filter"), ("o", "sort"), ("t", "window")]
         }
         (None, Screen::Traces) => &[
-            ("j k", "move"),
+            ("jk", "move"),
             ("enter", "open"),
             ("o", "order"),
-            ("[ ]", "service"),
-            ("/", "filter or id"),
+            ("[]", "service"),
+            ("/", "filter"),
             ("t", "window"),
         ],
-        (None, Screen::Waterfall) if state.waterfall.in_details => &[("j k", "scroll"), ("enter", "back to spans")],
+        (None, Screen::Waterfall) if state.waterfall.in_details => &[("jk", "scroll"), ("enter", "back to spans")],
         (None, Screen::Waterfall) => {
-            &[("j k", "move"), ("h l", "fold"), ("enter", "details"), ("/", "filter"), ("esc", "back")]
+            &[("jk", "move"), ("hl", "fold"), ("enter", "details"), ("/", "filter"), ("esc", "back")]
         }
     };
     let common: &[(&str, &str)] =
         if state.overlay.is_some() { &[] } else { &[("s", "SQL"), ("?", "help"), ("q", "quit")] };
+    let width = |keys: &[(&str, &str)]| -> usize {
+        keys.iter().map(|(key, meaning)| key.chars().count() + meaning.chars().count() + 3).sum()
+    };
+    // What works everywhere is always said; of the rest as much as fits, and `?` has it all.
+    let room = usize::from(area.width).saturating_sub(1);
+    let fitting = (0..=keys.len()).rev().find(|count| width(&keys[..*count]) + width(common) <= room).unwrap_or(0);
     let mut spans = vec![Span::raw(" ")];
-    for (key, meaning) in keys.iter().chain(common) {
+    for (key, meaning) in keys[..fitting].iter().chain(common) {
         spans.push(Span::styled(*key, theme.strong()));
         spans.push(Span::styled(format!(" {meaning}  "), theme.dim()));
     }

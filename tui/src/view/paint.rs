@@ -6,6 +6,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
+use ratatui::widgets::{Clear, Widget};
 
 use crate::format::fit;
 use crate::view::theme::Theme;
@@ -71,7 +72,9 @@ pub(crate) fn heading(buffer: &mut Buffer, area: Rect, theme: Theme, title: Vec<
     let mut title = Line::from(title);
     title.spans.insert(0, Span::raw(" "));
     title.spans.push(Span::raw(" "));
-    line(buffer, area.x + 1, area.y, area.width.saturating_sub(2), &title);
+    let shown = Rect { x: area.x + 1, width: (title.width() as u16).min(area.width.saturating_sub(2)), height: 1, ..area };
+    Clear.render(shown.intersection(buffer.area), buffer);
+    line(buffer, shown.x, shown.y, shown.width, &title);
     let taken = title.width() + remark.chars().count() + 4;
     if !remark.is_empty() && taken <= usize::from(area.width) {
         let remark = Line::from(Span::styled(format!(" {remark} "), theme.dim()));

@@ -12,6 +12,7 @@ use crate::format;
 use crate::panel::Panel;
 use crate::rows::Rows;
 use crate::state::{RedSort, State, sparkline_columns, starts_ns};
+use crate::view::latency::draw_plot;
 use crate::view::paint::{self, Column};
 use crate::view::{Theme, draw_absence, nothing_in_window};
 
@@ -23,11 +24,8 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
     let Some(shown) = state.shown(Panel::Services).filter(|_| !order.is_empty()) else {
         return draw_nothing(state, theme, area, buffer);
     };
-    let list_height = if state.services_with_operations() {
-        (order.len() as u16 + 2).clamp(area.height / 3, area.height / 2)
-    } else {
-        area.height
-    };
+    let list_height =
+        if state.services_with_details() { (order.len() as u16 + 3).min(area.height / 3) } else { area.height };
     let (list, below) = paint::split(area, list_height);
     let (heading, list) = paint::split(list, 1);
     let remark = format!("{} of {} · rate and p95 over {}", order.len(), shown.rows.len(), format::window(state.window));
@@ -55,12 +53,12 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
         cells.extend(red_cells(&shown.rows, row, shown.question.window, theme));
         let (rate, p95) = series.of(name);
         cells.push((format!(" {rate}"), theme.accent()));
-        cells.push((format!(" {p95}"), theme.warn()));
+        cells.push((format!(" {p95}"), theme.second()));
         let place = Rect { y: list.y + line as u16, height: 1, ..list };
         paint::row(buffer, place, theme, &columns, &cells, index == selected);
     }
-    if below.height > 3 {
-        draw_operations_of_selected(state, theme, below, buffer, &names[selected]);
+    if below.height > 0 {
+        draw_selected(state, theme, below, buffer, &names[selected]);
     }
 }
 
@@ -74,15 +72,19 @@ fn draw_nothing(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
     draw_absence(state, theme, area, buffer, answered.is_some(), &what, &next);
 }
 
-fn draw_operations_of_selected(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer, service: &str) {
-    let (_, area) = paint::split(area, 1);
-    let (heading, area) = paint::split(area, 1);
+/// Latency over time and the operations of the selected service.
+fn draw_selected(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer, service: &str) {
+    let shown = state.shown(Panel::Operations);
+    let rows: Vec<(Option<usize>, String)> = shown
+        .map(|shown| (0..shown.rows.len()).map(|row| (Some(row), shown.rows.text("name", row).to_owned())).collect())
+        .unwrap_or_default();
+    let table_height = (rows.len() as u16 + 3).min(area.height / 2);
+    let (plot, table) = paint::split(area, area.height - table_height);
+    draw_plot(state, theme, plot, buffer, service);
+    let (heading, table) = paint::split(table, 1);
     let title = vec![Span::styled("operations of ", theme.dim()), Span::styled(service.to_owned(), theme.strong())];
     paint::heading(buffer, heading, theme, title, "enter looks closer");
-    let Some(shown) = state.shown(Panel::Operations) else { return };
-    let rows: Vec<(Option<usize>, String)> =
-        (0..shown.rows.len()).map(|row| (Some(row), shown.rows.text("name", row).to_owned())).collect();
-    draw_operations(theme, area, buffer, Operations { shown: Some(shown), rows: &rows, selected: None, sort: None });
+    draw_operations(theme, table, buffer, Operations { shown, rows: &rows, selected: None, sort: None, total: None });
 }
 
 /// A table of operations, here and below the heatmap.
@@ -92,6 +94,8 @@ pub(super) struct Operations<'a> {
     pub(super) rows: &'a [(Option<usize>, String)],
     pub(super) selected: Option<usize>,
     pub(super) sort: Option<RedSort>,
+    /// The numbers of a line without a row: all of them together.
+    pub(super) total: Option<(&'a Rows, usize, Duration)>,
 }
 
 pub(super) fn draw_operations(theme: Theme, area: Rect, buffer: &mut Buffer, operations: Operations) {
@@ -119,6 +123,10 @@ pub(super) fn draw_operations(theme: Theme, area: Rect, buffer: &mut Buffer, ope
     for (line, index) in paint::visible(selected, operations.rows.len(), list.height).enumerate() {
         let (row, name) = &operations.rows[index];
         let mut cells = vec![(name.clone(), theme.text())];
+        if let (None, Some((rows, row, window))) = (row, operations.total) {
+            cells.push((String::new(), theme.dim()));
+            cells.extend(red_cells(rows, row, window, theme));
+        }
         if let (Some(row), Some(shown)) = (row, operations.shown) {
             cells.push((shown.rows.text("kind", *row).to_lowercase(), theme.dim()));
             cells.extend(red_cells(&shown.rows, *row, shown.question.window, theme));

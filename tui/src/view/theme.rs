@@ -9,6 +9,8 @@ const BLUE: u8 = 32;
 const GREEN: u8 = 29;
 const AMBER: u8 = 172;
 const RED: u8 = 160;
+const TEAL: u8 = 30;
+const PURPLE: u8 = 133;
 
 /// Services are told apart by these, in the order in which a trace meets them.
 const SERVICES: [u8; 8] = [32, 172, 29, 133, 37, 167, 99, 101];
@@ -47,6 +49,16 @@ impl Theme {
 
     pub(crate) fn accent(self) -> Style {
         self.or(BLUE, Modifier::empty())
+    }
+
+    /// Beside the accent, where two things are told apart.
+    pub(crate) fn second(self) -> Style {
+        self.or(TEAL, Modifier::empty())
+    }
+
+    /// What travels as a message rather than as a call.
+    pub(crate) fn message(self) -> Style {
+        self.or(PURPLE, Modifier::ITALIC)
     }
 
     pub(crate) fn good(self) -> Style {

@@ -14,6 +14,8 @@ use crate::view::{Theme, draw_absence};
 
 /// From this width on the details stand at the right, else below.
 const SIDE_BY_SIDE_WIDTH: u16 = 140;
+/// Below a short tree the logs of the whole trace are shown when this many lines are left.
+const LOGS_HEIGHT_MIN: u16 = 5;
 /// Cells of a duration behind its bar.
 const TOOK: u16 = 8;
 
@@ -35,7 +37,14 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
         let wanted = visible.len() as u16 + 1;
         paint::split(area, wanted.clamp(area.height / 3, area.height * 3 / 5))
     };
+    let tree_height = visible.len() as u16 + 2;
+    let (spans, spare) = if area.width >= SIDE_BY_SIDE_WIDTH && spans.height >= tree_height + LOGS_HEIGHT_MIN {
+        paint::split(spans, tree_height)
+    } else {
+        (spans, Rect::ZERO)
+    };
     draw_spans(state, theme, spans, buffer, &shown.rows, (&visible, selected));
+    draw_logs(state, theme, spare, buffer);
     draw_details(state, theme, details, buffer, &shown.rows, node);
 }
 
@@ -63,7 +72,13 @@ fn draw_heading(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer, ro
         title.push(Span::styled(format!("  {} errors", tree.errors), theme.bad()));
     }
     title.push(Span::raw(" "));
+    let mut room = usize::from(area.width.saturating_sub(36));
     for (index, service) in tree.services.iter().enumerate() {
+        let Some(left) = room.checked_sub(service.chars().count() + 3) else {
+            title.push(Span::styled(format!(" +{}", tree.services.len() - index), theme.dim()));
+            break;
+        };
+        room = left;
         title.push(Span::styled(" ■ ", theme.service(index)));
         title.push(Span::styled(service.clone(), theme.text()));
     }
@@ -123,7 +138,7 @@ fn name_line<'a>(theme: Theme, rows: &'a Rows, node: &Node, colour: Style, is_fo
     };
     let mut spans = vec![Span::raw("  ".repeat(node.depth.min(12))), Span::styled(fold, theme.dim())];
     if node.is_linked {
-        spans.push(Span::styled("⇢ ", theme.accent()));
+        spans.push(Span::styled("⇢ ", theme.message()));
     }
     if rows.text("status", node.row) == "Error" {
         spans.push(Span::styled("✗ ", theme.bad()));
@@ -154,12 +169,35 @@ fn draw_bar(area: Rect, buffer: &mut Buffer, offset: f64, length: f64, style: St
     for cell in first / 2..last.div_ceil(2) {
         let (left, right) = (cell * 2 >= first, cell * 2 + 1 < last);
         let glyph = match (left, right) {
-            (true, true) => "■",
+            (true, true) => "█",
             (true, false) => "▌",
             (false, _) => "▐",
         };
-        let glyph = if glyph == "■" { "█" } else { glyph };
         paint::text(buffer, area.x + cell as u16, area.y, 1, glyph, style);
+    }
+}
+
+/// What was logged anywhere in the trace, in order.
+fn draw_logs(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
+    let Some(shown) = state.shown(Panel::TraceLogs).filter(|shown| area.height > 0 && !shown.rows.is_empty()) else {
+        return;
+    };
+    let (heading, list) = paint::split(area, 1);
+    let title = vec![Span::styled("logs of the trace", theme.strong())];
+    paint::heading(buffer, heading, theme, title, &format!("{} records", shown.rows.len()));
+    let tree = &state.waterfall.tree;
+    for row in 0..shown.rows.len().min(usize::from(list.height)) {
+        let rows = &shown.rows;
+        let at = rows.time_ns("time", row).saturating_sub(tree.start_ns) as f64;
+        let service = rows.text("service", row);
+        let severity = severity_style(theme, rows.whole("severity", row));
+        let line = Line::from(vec![
+            Span::styled(format!("{:>9} ", format!("+{}", format::nanos(at))), theme.dim()),
+            Span::styled(format!("{:<5} ", format::fit(rows.text("severity_text", row), 5)), severity),
+            Span::styled(format!("{service} "), theme.service(tree.service_index(service))),
+            Span::styled(rows.text("body", row).replace(['\n', '\r', '\t'], " "), theme.text()),
+        ]);
+        paint::line(buffer, list.x, list.y + row as u16, list.width.saturating_sub(1), &line);
     }
 }
 
@@ -244,15 +282,19 @@ fn logs(lines: &mut Vec<Line>, state: &State, theme: Theme, span_id: &str, width
     }
     for row in of_span {
         let at = logs.time_ns("time", row).saturating_sub(state.waterfall.tree.start_ns) as f64;
-        let style = match logs.whole("severity", row) {
-            17.. => theme.bad(),
-            13.. => theme.warn(),
-            _ => theme.text(),
-        };
+        let style = severity_style(theme, logs.whole("severity", row));
         let severity = logs.text("severity_text", row);
         let head = format!("{:>8} {:<5} ", format!("+{}", format::nanos(at)), format::fit(severity, 5));
         wrapped(lines, &head, logs.text("body", row), style, width);
         pairs(lines, theme, &logs.pairs("attributes", row), width);
+    }
+}
+
+fn severity_style(theme: Theme, severity: i64) -> Style {
+    match severity {
+        17.. => theme.bad(),
+        13.. => theme.warn(),
+        _ => theme.text(),
     }
 }
 
