@@ -21,6 +21,11 @@ use crate::{Args, SERVICE, database, effects};
 const PAYMENTS: &str = "payments";
 const PARTITIONS: i32 = 4;
 
+/// Waits before a webhook is tried again. The last makes a receiver's outage of five minutes harmless; each costs a
+/// topic and a reader of its own.
+const RETRY_DELAYS: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(300)];
+
 /// The service with its listener bound and its database open.
 pub struct Server {
     listener: TcpListener,
@@ -49,7 +54,10 @@ impl Server {
             jobs: Jobs::new(pool.clone(), receipts.clone(), webhooks),
             interface: Interface { pool: pool.clone(), receipts },
             pool,
-            consumer: ConsumerConfig::new(args.kafka, SERVICE, topics),
+            consumer: ConsumerConfig {
+                retry_delays: RETRY_DELAYS.to_vec(),
+                ..ConsumerConfig::new(args.kafka, SERVICE, topics)
+            },
         })
     }
 
