@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 #[derive(clap::Args, Clone, Debug)]
+#[group(skip)] // a command holds several structs of this name
 pub struct Args {
     /// Collector that receives our own telemetry (OTLP over gRPC). It need not be up.
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", default_value = "http://127.0.0.1:4317")]

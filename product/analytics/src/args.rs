@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use product_bus::KafkaArgs;
 
 #[derive(clap::Args, Clone, Debug)]
+#[group(skip)] // a command holds several structs of this name
 pub struct Args {
     /// Address of the HTTP interface: health, revenue, activity, counted effects.
     #[arg(long, env = "FAULTLINE_ANALYTICS_LISTEN", default_value = "127.0.0.1:7003")]

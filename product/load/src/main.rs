@@ -45,3 +45,13 @@ async fn main() -> anyhow::Result<()> {
     telemetry.shutdown().await;
     ended
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_settings_of_all_parts_fit_into_one_command() {
+        super::Cli::command().debug_assert();
+    }
+}

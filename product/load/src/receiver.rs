@@ -37,6 +37,7 @@ const EVENT_TYPE_BYTES_MAX: usize = 64;
 
 /// Settings of the webhook receiver.
 #[derive(clap::Args, Clone, Debug)]
+#[group(skip)] // a command holds several structs of this name
 pub struct Args {
     /// Address it listens on.
     #[arg(long, env = "FAULTLINE_RECEIVER_LISTEN", default_value = "127.0.0.1:7011")]

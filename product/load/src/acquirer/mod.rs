@@ -36,6 +36,7 @@ const DECLINED_CARD: &str = "tok_declined";
 
 /// Settings of the acquirer stub.
 #[derive(clap::Args, Clone, Debug)]
+#[group(skip)] // a command holds several structs of this name
 pub struct Args {
     /// Address it listens on.
     #[arg(long, env = "FAULTLINE_ACQUIRER_LISTEN", default_value = "127.0.0.1:7010")]

@@ -40,6 +40,7 @@ const HEALTH_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Settings of the generator.
 #[derive(clap::Args, Clone, Debug)]
+#[group(skip)] // a command holds several structs of this name
 pub struct Args {
     /// Requests a second on average; arrivals are a Poisson process, whatever the answers take.
     #[arg(long, env = "FAULTLINE_RATE", default_value_t = 50.0)]
