@@ -32,51 +32,51 @@ use tokio::{net::TcpSocket, sync::watch};
 use tonic::{Request, Response, Status, transport::Server};
 
 #[derive(Clone, Debug)]
-pub struct Log {
-    pub body: String,
-    pub uid: String,
-    pub trace_id: Vec<u8>,
-    pub span_id: Vec<u8>,
+pub(crate) struct Log {
+    pub(crate) body: String,
+    pub(crate) uid: String,
+    pub(crate) trace_id: Vec<u8>,
+    pub(crate) span_id: Vec<u8>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
-    pub spans: Vec<Span>,
-    pub logs: Vec<Log>,
-    pub points: u64,
-    pub metrics: BTreeSet<String>,
+pub(crate) struct Seen {
+    pub(crate) spans: Vec<Span>,
+    pub(crate) logs: Vec<Log>,
+    pub(crate) points: u64,
+    pub(crate) metrics: BTreeSet<String>,
 }
 
 #[derive(Clone)]
-pub struct Receiver {
+pub(crate) struct Receiver {
     seen: Arc<Mutex<Seen>>,
     changed: watch::Sender<()>,
     reject: Arc<AtomicI64>,
 }
 
 /// A bound port that does not listen: connections are refused.
-pub struct Reserved {
+pub(crate) struct Reserved {
     socket: TcpSocket,
     address: SocketAddr,
 }
 
 impl Receiver {
-    pub async fn reserve() -> Reserved {
+    pub(crate) async fn reserve() -> Reserved {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
         let address = socket.local_addr().expect("a bound address");
         Reserved { socket, address }
     }
 
-    pub fn seen(&self) -> Seen {
+    pub(crate) fn seen(&self) -> Seen {
         self.seen.lock().expect("nobody panics here").clone()
     }
 
-    pub fn reject_next_spans(&self, count: i64) {
+    pub(crate) fn reject_next_spans(&self, count: i64) {
         self.reject.store(count, SeqCst);
     }
 
-    pub async fn until(&self, condition: impl Fn(&Seen) -> bool) {
+    pub(crate) async fn until(&self, condition: impl Fn(&Seen) -> bool) {
         let mut changes = self.changed.subscribe();
         while !condition(&self.seen()) {
             changes.changed().await.expect("the sender is in self");
@@ -90,11 +90,11 @@ impl Receiver {
 }
 
 impl Reserved {
-    pub fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    pub fn start(self) -> Receiver {
+    pub(crate) fn start(self) -> Receiver {
         let receiver = Receiver { seen: Arc::default(), changed: watch::Sender::new(()), reject: Arc::default() };
         let listener = self.socket.listen(64).expect("the port is ours");
         let server = Server::builder()

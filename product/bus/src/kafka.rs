@@ -1,4 +1,18 @@
-//! Where the brokers are, and the topics on them.
+//! Where the brokers are, the topics on them, and which cluster they are.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use rdkafka::{
+    ClientConfig, ClientContext,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::{Client, DefaultClientContext},
+    config::RDKafkaLogLevel,
+    error::RDKafkaErrorCode,
+};
+
+/// One question to a broker.
+const ANSWER_MAX: Duration = Duration::from_secs(3);
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct KafkaArgs {
@@ -13,7 +27,67 @@ pub struct Topic {
     pub partitions: i32,
 }
 
+impl KafkaArgs {
+    /// What producers and consumers share. Reconnecting is quick: a broker of this machine is back in a moment.
+    pub(crate) fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &self.bootstrap_servers)
+            .set("reconnect.backoff.ms", "50")
+            .set("reconnect.backoff.max.ms", "1000")
+            .set("socket.nagle.disable", "true")
+            .set_log_level(RDKafkaLogLevel::Critical); // an outage is logged once, by whoever meets it
+        config
+    }
+}
+
 /// Creates what is missing; what exists stays as it is.
-pub async fn create_topics(_kafka: &KafkaArgs, _topics: &[Topic]) -> anyhow::Result<()> {
-    todo!()
+pub async fn create_topics(kafka: &KafkaArgs, topics: &[Topic]) -> anyhow::Result<()> {
+    let admin: AdminClient<DefaultClientContext> = kafka.client().create()?;
+    let wanted: Vec<_> =
+        topics.iter().map(|topic| NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(1))).collect();
+    let options = AdminOptions::new().request_timeout(Some(ANSWER_MAX));
+    let results = admin.create_topics(&wanted, &options).await.context("could not create topics")?;
+    for result in results {
+        match result {
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((name, code)) => anyhow::bail!("could not create topic {name}: {code}"),
+        }
+    }
+    Ok(())
+}
+
+/// A producer or a consumer that can be asked on a blocking thread.
+pub(crate) trait Connected: Send + Sync + 'static {
+    type Context: ClientContext;
+    fn connection(&self) -> &Client<Self::Context>;
+}
+
+/// The id of the cluster that answers now. librdkafka keeps the id it knows; fresh metadata renews it.
+pub(crate) async fn cluster_id(client: &Arc<impl Connected>) -> anyhow::Result<String> {
+    ask(client, |client| {
+        client.fetch_metadata(None, ANSWER_MAX).context("no broker answers")?;
+        client.fetch_cluster_id(ANSWER_MAX).context("the broker does not tell its cluster id")
+    })
+    .await
+}
+
+/// One past the last offset of a partition.
+pub(crate) async fn end_offset(client: &Arc<impl Connected>, topic: &str, partition: i32) -> anyhow::Result<i64> {
+    let topic = topic.to_owned();
+    ask(client, move |client| {
+        let (_, end) = client
+            .fetch_watermarks(&topic, partition, ANSWER_MAX)
+            .with_context(|| format!("could not read the end of {topic}/{partition}"))?;
+        Ok(end)
+    })
+    .await
+}
+
+async fn ask<T: Send + 'static, K: Connected>(
+    client: &Arc<K>,
+    question: impl FnOnce(&Client<K::Context>) -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    let client = client.clone();
+    tokio::task::spawn_blocking(move || question(client.connection())).await?
 }

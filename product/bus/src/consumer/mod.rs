@@ -1,0 +1,110 @@
+//! Acts on events, once each.
+//!
+//! The main reader takes each partition in order. An event whose handler asks for a retry is put into a retry topic of
+//! its own delay and the partition goes on; each delay has its own reader, which waits for the head of its topic. After
+//! the last delay, or at once if the event is poison, it goes to `<topic>.<group>.dlq`. So events of one key keep their
+//! order until one of them is retried.
+
+mod forward;
+mod reader;
+mod seat;
+mod tier;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use sqlx::{SqliteConnection, SqlitePool};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Event, KafkaArgs, Topic, inbox, measure::Lag};
+
+use forward::Forward;
+use reader::Reader;
+use tier::Tier;
+
+const RETRY_DELAYS_DEFAULT: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30)];
+
+#[derive(Clone, Debug)]
+pub struct ConsumerConfig {
+    pub kafka: KafkaArgs,
+    pub group: String,
+    /// Created when missing, then read.
+    pub topics: Vec<Topic>,
+    /// Wait before each further attempt; after the last the event is dead-lettered.
+    pub retry_delays: Vec<Duration>,
+}
+
+impl ConsumerConfig {
+    /// With delays of 1 s, 5 s and 30 s.
+    pub fn new(kafka: KafkaArgs, group: &str, topics: Vec<Topic>) -> Self {
+        Self { kafka, group: group.to_owned(), topics, retry_delays: RETRY_DELAYS_DEFAULT.to_vec() }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum HandlerError {
+    /// May succeed later: tried again after a delay, without holding up the partition.
+    #[error("{0:#}")]
+    Retry(anyhow::Error),
+    /// Will never succeed: goes to the dead-letter topic.
+    #[error("{0:#}")]
+    Poison(anyhow::Error),
+}
+
+impl From<sqlx::Error> for HandlerError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Retry(error.into())
+    }
+}
+
+pub trait Handler: Send + Sync + 'static {
+    /// Work outside the database (a file, a call), before the transaction and so without its lock. It may run again
+    /// for the same event after a crash: make it idempotent by the event's id.
+    fn before(&self, _event: &Event) -> impl Future<Output = Result<(), HandlerError>> + Send {
+        async { Ok(()) }
+    }
+
+    /// The effect. `transaction` also holds the event's inbox row: both are committed or neither.
+    fn apply(
+        &self,
+        transaction: &mut SqliteConnection,
+        event: &Event,
+    ) -> impl Future<Output = Result<(), HandlerError>> + Send;
+}
+
+/// Consumes until `stop`; a broker that is away is waited for. Creates the inbox's tables itself.
+pub async fn run(
+    config: ConsumerConfig,
+    pool: SqlitePool,
+    handler: impl Handler,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    inbox::migrate(&pool).await.context("could not create the inbox")?;
+    let tiers = Tier::all(&config.group, &config.topics, &config.retry_delays);
+    let forward = Arc::new(Forward::new(&config)?);
+    let handler = Arc::new(handler);
+    // One failing reader stops the others: half a consumer is worse to notice than none.
+    let stop = stop.child_token();
+    let mut readers = JoinSet::new();
+    for tier in tiers {
+        let reader = Reader {
+            kafka: config.kafka.clone(),
+            topics: config.topics.clone(),
+            retries: config.retry_delays.len(),
+            group: config.group.clone(),
+            lag: Lag::registered(&tier.group),
+            tier,
+            pool: pool.clone(),
+            handler: handler.clone(),
+            forward: forward.clone(),
+        };
+        readers.spawn(reader.run(stop.clone()));
+    }
+    let mut outcome = Ok(());
+    while let Some(ended) = readers.join_next().await {
+        stop.cancel();
+        outcome = outcome.and(ended.context("a reader panicked").and_then(|ended| ended));
+    }
+    outcome
+}

@@ -1,0 +1,282 @@
+//! Reads the topics of one tier, message by message.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::Context as _;
+use opentelemetry::KeyValue;
+use rdkafka::{
+    consumer::{Consumer, StreamConsumer},
+    message::{BorrowedMessage, Message},
+};
+use sqlx::SqlitePool;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, error, info, warn};
+
+use super::{
+    Handler, HandlerError,
+    forward::{self, Forward},
+    seat::Seat,
+    tier::{self, Tier},
+};
+use crate::{
+    Event, KafkaArgs, Topic, create_topics, inbox,
+    kafka::cluster_id,
+    measure::{Lag, METRICS, consumption},
+    outage::Outage,
+    spans,
+};
+
+/// How often the broker is asked who it is, and positions that only memory knows are written.
+const CLOCK: Duration = Duration::from_secs(1);
+/// Messages fetched ahead of the handler.
+const AHEAD_MESSAGES_MIN: &str = "1000";
+const AHEAD_KBYTES_MAX: &str = "8192";
+
+pub(super) struct Reader<H> {
+    pub(super) kafka: KafkaArgs,
+    pub(super) topics: Vec<Topic>,
+    pub(super) retries: usize,
+    /// Group of the consumer; that of the tier may be beside it.
+    pub(super) group: String,
+    pub(super) tier: Tier,
+    pub(super) lag: Arc<Lag>,
+    pub(super) pool: SqlitePool,
+    pub(super) handler: Arc<H>,
+    pub(super) forward: Arc<Forward>,
+}
+
+/// What became of a message.
+enum Outcome {
+    Processed,
+    Duplicate,
+    Retried,
+    DeadLettered,
+}
+
+impl<H: Handler> Reader<H> {
+    pub(super) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let mut outage = Outage::new(format!("consumer {}", self.tier.group));
+        while let Err(error) = self.session(&stop, &mut outage).await {
+            outage.failed(&error, &stop).await;
+            if stop.is_cancelled() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// One membership in the group of one cluster. Any doubt about the cluster is an error, and a new session settles it.
+    async fn session(&self, stop: &CancellationToken, outage: &mut Outage) -> anyhow::Result<()> {
+        let session = Session::open(self).await?;
+        outage.over();
+        let outcome = session.read(stop).await;
+        let written = session.write_positions().await;
+        session.close().await;
+        outcome.and(written)
+    }
+}
+
+struct Session<'a, H> {
+    reader: &'a Reader<H>,
+    consumer: Arc<StreamConsumer<Seat>>,
+    cluster: String,
+}
+
+impl<'a, H: Handler> Session<'a, H> {
+    async fn open(reader: &'a Reader<H>) -> anyhow::Result<Self> {
+        // A retry waits anyway; the first attempt should not.
+        let fetch_wait_ms = if reader.tier.attempt == 0 { "20" } else { "250" };
+        let consumer: StreamConsumer<Seat> = reader
+            .kafka
+            .client()
+            .set("group.id", &reader.tier.group)
+            .set("auto.offset.reset", "earliest")
+            // Committed for those who watch the group; where reading starts is the inbox's business.
+            .set("enable.auto.commit", "true")
+            .set("auto.commit.interval.ms", "1000")
+            .set("enable.auto.offset.store", "false")
+            // Against the embedded broker a first join takes seconds; with slower heartbeats many.
+            .set("heartbeat.interval.ms", "500")
+            .set("session.timeout.ms", "6000")
+            .set("fetch.wait.max.ms", fetch_wait_ms)
+            .set("queued.min.messages", AHEAD_MESSAGES_MIN)
+            .set("queued.max.messages.kbytes", AHEAD_KBYTES_MAX)
+            .set("statistics.interval.ms", "1000")
+            .create_with_context(Seat::new(reader.lag.clone()))?;
+        let consumer = Arc::new(consumer);
+        let cluster = cluster_id(&consumer).await?;
+        create_topics(&reader.kafka, &tier::all_topics(&reader.group, &reader.topics, reader.retries)).await?;
+        let positions = inbox::positions(&reader.pool, &reader.tier.group, &cluster).await?;
+        if positions.is_empty() && reader.tier.attempt == 0 {
+            info!("consumer {} reads cluster {cluster} from the beginning", reader.tier.group);
+        }
+        consumer.context().start(positions);
+        let topics: Vec<_> = reader.tier.topics.iter().map(String::as_str).collect();
+        consumer.subscribe(&topics)?;
+        Ok(Self { reader, consumer, cluster })
+    }
+
+    async fn read(&self, stop: &CancellationToken) -> anyhow::Result<()> {
+        let mut clock = tokio::time::interval(CLOCK);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.cancelled() => return Ok(()),
+                _ = clock.tick() => {
+                    let cluster = cluster_id(&self.consumer).await?;
+                    anyhow::ensure!(cluster == self.cluster, "the broker is another cluster now");
+                    self.write_positions().await?;
+                    inbox::prune(&self.reader.pool).await?;
+                }
+                message = self.consumer.recv() => {
+                    let message = message?;
+                    if self.wait_until_due(&message, stop).await.is_none() {
+                        return Ok(());
+                    }
+                    self.take(&message).await?;
+                }
+            }
+        }
+    }
+
+    /// None: stopped before.
+    async fn wait_until_due(&self, message: &BorrowedMessage<'_>, stop: &CancellationToken) -> Option<()> {
+        if self.reader.tier.attempt == 0 {
+            return Some(());
+        }
+        let wait = forward::due(message).duration_since(SystemTime::now()).unwrap_or(Duration::ZERO);
+        // A clock that jumped must not hold the topic: nothing waits longer than its delay.
+        stop.run_until_cancelled(tokio::time::sleep(wait.min(self.reader.tier.delay))).await
+    }
+
+    async fn take(&self, message: &BorrowedMessage<'_>) -> anyhow::Result<()> {
+        let outcome = self.dispose(message).await?;
+        let place = (message.topic().to_owned(), message.partition());
+        self.consumer.context().passed(place, message.offset(), matches!(outcome, Outcome::Processed));
+        // Fails when the partition was just given to another: then it is for that one to commit.
+        let _ = self.consumer.store_offset_from_message(message);
+        let name = match outcome {
+            Outcome::Processed => "processed",
+            Outcome::Duplicate => "duplicate",
+            Outcome::Retried => "retried",
+            Outcome::DeadLettered => "dead_lettered",
+        };
+        let mut attributes = consumption(message.topic(), &self.reader.tier.group);
+        attributes.push(KeyValue::new("outcome", name));
+        METRICS.consumed.add(1, &attributes);
+        Ok(())
+    }
+
+    /// An error means that nothing is decided and the message has to be read again.
+    async fn dispose(&self, message: &BorrowedMessage<'_>) -> anyhow::Result<Outcome> {
+        let Reader { pool, group, forward, tier, .. } = self.reader;
+        let key = String::from_utf8_lossy(message.key().unwrap_or_default());
+        let headers = forward::headers(message);
+        let event = match Event::decode(&key, &headers, message.payload().unwrap_or_default()) {
+            Ok(event) => event,
+            Err(malformed) => {
+                let (topic, partition, offset) = (message.topic(), message.partition(), message.offset());
+                error!("message {topic}/{partition}/{offset} is no event: {malformed}");
+                forward.give_up(message, None, 1, &malformed.to_string()).await?;
+                return Ok(Outcome::DeadLettered);
+            }
+        };
+        if inbox::knows(pool, group, event.id).await? {
+            return Ok(Outcome::Duplicate);
+        }
+        let span = spans::process(message.topic(), message.partition(), message.offset(), &tier.group, &event);
+        let attempt = async {
+            let started = Instant::now();
+            let done = self.act(message, &event).await?;
+            let mut attributes = consumption(message.topic(), &tier.group);
+            attributes.extend(done.as_ref().err().map(|error| KeyValue::new("error.type", kind(error))));
+            METRICS.process_duration.record(started.elapsed().as_secs_f64(), &attributes);
+            match done {
+                Ok(true) => Ok(Outcome::Processed),
+                Ok(false) => Ok(Outcome::Duplicate),
+                Err(failure) => {
+                    spans::failed(&span, kind(&failure));
+                    self.put_aside(message, &event, &failure).await
+                }
+            }
+        };
+        attempt.instrument(span.clone()).await
+    }
+
+    /// Inbox row, effect and position in one transaction. Outer error: the database; inner: the handler. False: known.
+    async fn act(&self, message: &BorrowedMessage<'_>, event: &Event) -> anyhow::Result<Result<bool, HandlerError>> {
+        let Reader { pool, group, handler, tier, .. } = self.reader;
+        if let Err(error) = handler.before(event).await {
+            return Ok(Err(error));
+        }
+        let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.context("could not begin")?;
+        if !inbox::add(&mut transaction, group, event.id).await? {
+            return Ok(Ok(false));
+        }
+        if let Err(error) = handler.apply(&mut transaction, event).await {
+            return Ok(Err(error)); // the transaction is rolled back
+        }
+        let place = (message.topic().to_owned(), message.partition());
+        inbox::set_position(&mut transaction, &tier.group, &self.cluster, &place, message.offset() + 1).await?;
+        transaction.commit().await.context("could not commit")?;
+        Ok(Ok(true))
+    }
+
+    async fn put_aside(
+        &self,
+        message: &BorrowedMessage<'_>,
+        event: &Event,
+        failure: &HandlerError,
+    ) -> anyhow::Result<Outcome> {
+        let Reader { forward, tier, .. } = self.reader;
+        let attempts = tier.attempt + 1;
+        let reason = failure.to_string();
+        let retried = match failure {
+            HandlerError::Retry(_) => forward.later(message, event, attempts, &reason).await?,
+            HandlerError::Poison(_) => {
+                forward.give_up(message, Some(event), attempts, &reason).await?;
+                false
+            }
+        };
+        if retried {
+            warn!(messaging.message.id = %event.id, "attempt {attempts} at {} {} failed: {reason}", event.kind, event.id);
+            Ok(Outcome::Retried)
+        } else {
+            error!(messaging.message.id = %event.id, "gave up {} {}: {reason}", event.kind, event.id);
+            Ok(Outcome::DeadLettered)
+        }
+    }
+
+    /// Positions past duplicates and failures, which no transaction of an effect wrote.
+    async fn write_positions(&self) -> anyhow::Result<()> {
+        let moved = self.consumer.context().take_moved();
+        if moved.is_empty() {
+            return Ok(());
+        }
+        let mut transaction = self.reader.pool.begin_with("BEGIN IMMEDIATE").await?;
+        for (place, offset) in &moved {
+            inbox::set_position(&mut transaction, &self.reader.tier.group, &self.cluster, place, *offset).await?;
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Leaving the group talks to the broker: not on the runtime's threads.
+    async fn close(self) {
+        let consumer = self.consumer;
+        // It cannot fail: the closure does not panic.
+        let _ = tokio::task::spawn_blocking(move || drop(consumer)).await;
+    }
+}
+
+fn kind(error: &HandlerError) -> &'static str {
+    match error {
+        HandlerError::Retry(_) => "retry",
+        HandlerError::Poison(_) => "poison",
+    }
+}

@@ -1,0 +1,42 @@
+//! The transactional outbox: an event is a row beside the business row, committed with it or not at all.
+//!
+//! Rows stay after they were published, with cluster, partition and offset they got: a broker that forgot them gets
+//! them again.
+
+mod relay;
+mod rows;
+
+use sqlx::SqliteConnection;
+
+pub use relay::{Relay, Waker};
+pub use rows::{migrate, pending};
+
+use crate::{Event, event::now_ns};
+
+/// Adds `event` in the caller's transaction, with the trace context of the current span unless the event has one.
+/// After the commit call [`Waker::committed`]; without it the relay's clock finds the row.
+pub async fn enqueue(connection: &mut SqliteConnection, topic: &str, event: &Event) -> sqlx::Result<()> {
+    let mut context: Vec<(String, String)> =
+        event.trace_headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    if context.is_empty() {
+        context = observe::context::headers();
+    }
+    let header = |name| context.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str());
+    sqlx::query(
+        "INSERT INTO outbox (event_id, topic, key, kind, version, time_ns, data, traceparent, tracestate, created_ns)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(event.id.as_bytes().as_slice())
+    .bind(topic)
+    .bind(&event.key)
+    .bind(&event.kind)
+    .bind(event.version)
+    .bind(event.time_ns)
+    .bind(event.data.to_string())
+    .bind(header("traceparent"))
+    .bind(header("tracestate"))
+    .bind(now_ns())
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,313 @@
+//! Empties the outbox into Kafka: in order, woken by commits and by a clock, and again from the start when the log it
+//! filled is gone.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use futures::future::join_all;
+use opentelemetry::KeyValue;
+use rdkafka::{
+    client::{Client, DefaultClientContext},
+    message::{Header, OwnedHeaders},
+    producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer, future_producer::FutureProducerContext},
+};
+use sqlx::SqlitePool;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{Span, debug, info};
+
+use super::rows::{self, Row, Sent};
+use crate::{
+    Event, KafkaArgs, Topic, create_topics,
+    kafka::{Connected, cluster_id, end_offset},
+    measure::{Backlog, METRICS, destination},
+    outage::Outage,
+    spans,
+};
+
+/// Rows published and marked together.
+const BATCH_ROWS_MAX: i64 = 500;
+/// A broker that does not take a batch in this time is given up, with the connection to it.
+const BATCH_TIME_MAX: Duration = Duration::from_secs(10);
+/// How often rows are looked for without being told, and the broker is asked who it is.
+const CLOCK: Duration = Duration::from_secs(1);
+/// After the stop signal: time to publish what is committed. What remains waits in the table.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+/// Published rows stay this long, for a broker that forgets.
+const RETAINED_DEFAULT: Duration = Duration::from_secs(7 * 24 * 3600);
+const PRUNED_ROWS_MAX: i64 = 1_000;
+
+/// Tells the relay that a transaction with outbox rows was committed.
+#[derive(Clone, Debug)]
+pub struct Waker(Arc<Notify>);
+
+impl Waker {
+    pub fn committed(&self) {
+        self.0.notify_one();
+    }
+}
+
+pub struct Relay {
+    pool: SqlitePool,
+    kafka: KafkaArgs,
+    source: String,
+    topics: Vec<Topic>,
+    retained: Duration,
+    commits: Arc<Notify>,
+    backlog: Arc<Backlog>,
+}
+
+impl Relay {
+    /// `source` is the CloudEvents source ("core"); `topics` are created when missing.
+    pub fn new(pool: SqlitePool, kafka: KafkaArgs, source: &str, topics: Vec<Topic>) -> Self {
+        Self {
+            pool,
+            kafka,
+            source: source.to_owned(),
+            topics,
+            retained: RETAINED_DEFAULT,
+            commits: Arc::default(),
+            backlog: Backlog::registered(),
+        }
+    }
+
+    /// How long published rows stay; 7 days unless told otherwise. Shorter than the inbox remembers.
+    pub fn retained(self, retained: Duration) -> Self {
+        Self { retained, ..self }
+    }
+
+    pub fn waker(&self) -> Waker {
+        Waker(self.commits.clone())
+    }
+
+    /// Publishes until `stop`, then for a moment what is already committed; a broker that is away is waited for.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        rows::migrate(&self.pool).await.context("could not create the outbox")?;
+        let mut outage = Outage::new("relay".to_owned());
+        while let Err(error) = self.session(&stop, &mut outage).await {
+            if stop.is_cancelled() {
+                break;
+            }
+            let (pending, age_ms) = rows::backlog(&self.pool).await?;
+            self.backlog.set(pending, age_ms);
+            outage.failed(&error, &stop).await;
+        }
+        Ok(())
+    }
+
+    /// One producer, one cluster. Any doubt about either is an error, and a new session settles it.
+    async fn session(&self, stop: &CancellationToken, outage: &mut Outage) -> anyhow::Result<()> {
+        let session = Session::open(self).await?;
+        let mut cursor = session.begin().await?;
+        outage.over();
+        let mut checked = Instant::now();
+        let mut drain_until = None;
+        loop {
+            if checked.elapsed() >= CLOCK {
+                session.check().await?;
+                self.keep_house(cursor).await?;
+                checked = Instant::now();
+            }
+            if stop.is_cancelled() && *drain_until.get_or_insert_with(|| Instant::now() + DRAIN_MAX) < Instant::now() {
+                return Ok(());
+            }
+            let rows = rows::after(&self.pool, cursor, BATCH_ROWS_MAX).await?;
+            if !rows.is_empty() {
+                cursor = session.publish(rows).await?;
+            } else if stop.is_cancelled() {
+                return Ok(());
+            } else {
+                tokio::select! {
+                    _ = self.commits.notified() => {}
+                    _ = tokio::time::sleep(CLOCK) => {}
+                    _ = stop.cancelled() => {}
+                }
+            }
+        }
+    }
+
+    async fn keep_house(&self, cursor: i64) -> sqlx::Result<()> {
+        let (pending, age_ms) = rows::backlog(&self.pool).await?;
+        self.backlog.set(pending, age_ms);
+        let age_ns = i64::try_from(self.retained.as_nanos()).unwrap_or(i64::MAX);
+        let pruned = rows::prune(&self.pool, cursor, age_ns, PRUNED_ROWS_MAX).await?;
+        if pruned > 0 {
+            debug!("pruned {pruned} published events");
+        }
+        Ok(())
+    }
+}
+
+struct Session<'a> {
+    relay: &'a Relay,
+    producer: Arc<FutureProducer>,
+    cluster: String,
+}
+
+impl Connected for FutureProducer {
+    type Context = FutureProducerContext<DefaultClientContext>;
+
+    fn connection(&self) -> &Client<Self::Context> {
+        self.client()
+    }
+}
+
+impl<'a> Session<'a> {
+    async fn open(relay: &'a Relay) -> anyhow::Result<Self> {
+        let producer: FutureProducer = relay
+            .kafka
+            .client()
+            .set("acks", "all")
+            // Order within a partition, over retries of the client as well.
+            .set("enable.idempotence", "true")
+            // A message never expires while a later one of its key goes out: the session ends instead.
+            .set("message.timeout.ms", "0")
+            .set("partitioner", "murmur2_random")
+            .set("linger.ms", "0")
+            .create()?;
+        let producer = Arc::new(producer);
+        let cluster = cluster_id(&producer).await?;
+        create_topics(&relay.kafka, &relay.topics).await?;
+        Ok(Self { relay, producer, cluster })
+    }
+
+    async fn begin(&self) -> anyhow::Result<i64> {
+        let cursor = rows::begin(&self.relay.pool, &self.cluster).await?;
+        for (topic, partition, expected) in rows::ends(&self.relay.pool).await? {
+            let end = end_offset(&self.producer, &topic, partition).await?;
+            if end < expected {
+                info!("{topic}/{partition} ends at {end}, not at {expected}: publishing everything retained again");
+                rows::restart(&self.relay.pool, &self.cluster).await?;
+                return Ok(0);
+            }
+        }
+        info!("relay publishes to cluster {} from row {cursor} on", self.cluster);
+        Ok(cursor)
+    }
+
+    async fn check(&self) -> anyhow::Result<()> {
+        let cluster = cluster_id(&self.producer).await?;
+        anyhow::ensure!(cluster == self.cluster, "the broker is another cluster now");
+        Ok(())
+    }
+
+    /// Publishes rows in order and returns the cursor after them.
+    async fn publish(&self, rows: Vec<Row>) -> anyhow::Result<i64> {
+        let mut on_the_way = Vec::with_capacity(rows.len());
+        for row in rows {
+            on_the_way.push(self.send(row)?);
+        }
+        let outcomes = tokio::time::timeout(BATCH_TIME_MAX, join_all(on_the_way.into_iter().map(OnTheWay::arrive)));
+        let outcomes = outcomes.await.context("the broker does not take messages")?;
+        // Only what arrived before the first failure counts: the rest is published again, in order.
+        let mut sent = Vec::with_capacity(outcomes.len());
+        let mut failure = None;
+        for outcome in outcomes {
+            match outcome {
+                Ok(arrived) => sent.push(arrived),
+                Err(error) => {
+                    failure = Some(error);
+                    break;
+                }
+            }
+        }
+        self.expect_growth(&sent).await?;
+        rows::mark(&self.relay.pool, &self.cluster, &sent).await?;
+        match (failure, sent.last()) {
+            (Some(error), _) => Err(error),
+            (None, Some(last)) => Ok(last.id),
+            (None, None) => anyhow::bail!("a batch was empty"),
+        }
+    }
+
+    fn send(&self, row: Row) -> anyhow::Result<OnTheWay> {
+        let (id, topic, again) = (row.id, row.topic.clone(), row.was_published());
+        let (mut event, body) = row.into_event().with_context(|| format!("outbox row {id} is damaged"))?;
+        let span = if again {
+            METRICS.republished.add(1, &destination(&topic));
+            Span::none() // its sending was told the first time
+        } else {
+            let span = spans::send(&topic, &event);
+            adopt(&mut event, &span);
+            span
+        };
+        let mut headers = OwnedHeaders::new();
+        for (key, value) in event.headers(&self.relay.source) {
+            headers = headers.insert(Header { key, value: Some(&value) });
+        }
+        for (key, value) in event.trace_headers() {
+            headers = headers.insert(Header { key, value: Some(value) });
+        }
+        let record = FutureRecord::to(&topic).key(&event.key).payload(&body).headers(headers);
+        let delivery = self.producer.send_result(record).map_err(|(error, _)| error)?;
+        Ok(OnTheWay { id, topic, event, span, delivery })
+    }
+
+    /// An offset below one we already got means that the log began anew.
+    async fn expect_growth(&self, sent: &[Sent]) -> anyhow::Result<()> {
+        let ends = rows::ends(&self.relay.pool).await?;
+        let shrunk = sent.iter().find(|sent| {
+            ends.iter().any(|(topic, partition, end)| {
+                *topic == sent.topic && *partition == sent.partition && sent.offset < *end
+            })
+        });
+        if let Some(Sent { topic, partition, .. }) = shrunk {
+            rows::restart(&self.relay.pool, &self.cluster).await?;
+            anyhow::bail!("{topic}/{partition} began anew");
+        }
+        Ok(())
+    }
+}
+
+/// The span that sends becomes the context that travels.
+fn adopt(event: &mut Event, span: &Span) {
+    for (name, value) in observe::context::headers_of(span) {
+        match name.as_str() {
+            "traceparent" => event.traceparent = Some(value),
+            "tracestate" => event.tracestate = Some(value),
+            _ => {}
+        }
+    }
+}
+
+struct OnTheWay {
+    id: i64,
+    topic: String,
+    event: Event,
+    span: Span,
+    delivery: DeliveryFuture,
+}
+
+impl OnTheWay {
+    async fn arrive(self) -> anyhow::Result<Sent> {
+        let mut attributes = destination(&self.topic);
+        let outcome = match self.delivery.await {
+            Ok(Ok(delivery)) => Ok(delivery),
+            Ok(Err((error, _))) => Err(anyhow::Error::from(error)),
+            Err(_) => Err(anyhow::anyhow!("the producer was closed")),
+        };
+        match outcome {
+            Ok(delivery) => {
+                spans::sent(&self.span, delivery.partition, delivery.offset);
+                METRICS.sent.add(1, &attributes);
+                Ok(Sent {
+                    id: self.id,
+                    topic: self.topic,
+                    partition: delivery.partition,
+                    offset: delivery.offset,
+                    traceparent: self.event.traceparent,
+                    tracestate: self.event.tracestate,
+                })
+            }
+            Err(error) => {
+                spans::failed(&self.span, "send");
+                attributes.push(KeyValue::new("error.type", "send"));
+                METRICS.sent.add(1, &attributes);
+                Err(error.context(format!("could not publish event {}", self.event.id)))
+            }
+        }
+    }
+}
