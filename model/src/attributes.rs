@@ -106,9 +106,7 @@ impl Attributes {
 
     /// The map column and the types column.
     pub(crate) fn finish(self) -> (ArrayRef, ArrayRef) {
-        let DataType::Map(entries, ordered) = schema::attributes_type() else {
-            unreachable!("attributes are a map")
-        };
+        let DataType::Map(entries, ordered) = schema::attributes_type() else { unreachable!("attributes are a map") };
         let DataType::Struct(fields) = entries.data_type().clone() else {
             unreachable!("the entries of a map are structs")
         };

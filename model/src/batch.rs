@@ -33,8 +33,7 @@ impl Batch {
             let difference = difference(found.fields(), wanted.fields());
             return Err(SchemaMismatch { table, difference });
         }
-        let rows = rows
-            .with_schema(Arc::clone(wanted))
+        let rows = RecordBatch::try_new(Arc::clone(wanted), rows.columns().to_vec())
             .map_err(|error| SchemaMismatch { table, difference: error.to_string() })?;
         Ok(Batch { table, rows })
     }
@@ -90,7 +89,10 @@ fn concat_column(table: Table, index: usize, parts: &[&dyn Array]) -> Result<Arr
 fn concat_labels(parts: &[&DictionaryArray<Int32Type>]) -> Result<ArrayRef, ArrowError> {
     let mut labels = Labels::default();
     for part in parts {
-        let values = part.values().as_string_opt::<i32>().ok_or_else(|| ArrowError::SchemaError("labels are text".to_owned()))?;
+        let values = part
+            .values()
+            .as_string_opt::<i32>()
+            .ok_or_else(|| ArrowError::SchemaError("labels are text".to_owned()))?;
         for key in part.keys() {
             match key.and_then(|key| values.is_valid(key as usize).then(|| values.value(key as usize))) {
                 Some(label) => labels.push(label.as_bytes()),

@@ -9,7 +9,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, FixedSizeBinaryArray, Int32Array, Int32Builder, ListArray, NullBufferBuilder, StringArray, StructArray};
+use arrow::array::{
+    ArrayRef, FixedSizeBinaryArray, Int32Array, Int32Builder, ListArray, NullBufferBuilder, StringArray, StructArray,
+};
 use arrow::array::{DictionaryArray, RecordBatch, TimestampNanosecondBuilder};
 use arrow::buffer::{Buffer, OffsetBuffer};
 use arrow::datatypes::{Fields, Int32Type};
@@ -300,8 +302,10 @@ impl Assembly {
     }
 
     pub(crate) fn finish(self) -> Batch {
-        let columns = self.columns.into_iter().map(|column| column.expect("every column of schema.rs is set")).collect();
-        let rows = RecordBatch::try_new(Arc::clone(self.table.schema()), columns).expect("the columns have the types of schema.rs");
+        let columns =
+            self.columns.into_iter().map(|column| column.expect("every column of schema.rs is set")).collect();
+        let rows = RecordBatch::try_new(Arc::clone(self.table.schema()), columns)
+            .expect("the columns have the types of schema.rs");
         Batch::new(self.table, rows).expect("the schema is the table's own")
     }
 }

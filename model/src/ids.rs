@@ -39,7 +39,9 @@ mod tests {
 
     #[test]
     fn what_is_no_id() {
-        for text in ["", "0", "0000000000000000", "00abcdef0123456", "00abcdef0123456x", "00abcdef012345678", "é0abcdef0123456"] {
+        for text in
+            ["", "0", "0000000000000000", "00abcdef0123456", "00abcdef0123456x", "00abcdef012345678", "é0abcdef0123456"]
+        {
             assert_eq!(parse_span_id(text), None, "{text}");
         }
     }

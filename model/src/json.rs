@@ -22,7 +22,8 @@ pub(crate) fn request_to_wire(signal: Signal, body: &[u8]) -> Result<Vec<u8>, De
 
 /// An export request as JSON. `wire` is what `encode` wrote.
 pub(crate) fn request_from_wire(signal: Signal, wire: &[u8]) -> Value {
-    from_wire::message(Message::new(wire), descriptor::request(signal)).expect("the encoder writes well-formed messages")
+    from_wire::message(Message::new(wire), descriptor::request(signal))
+        .expect("the encoder writes well-formed messages")
 }
 
 /// The JSON list of one repeated field of `message`, `None` when it has no items.

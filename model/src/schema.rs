@@ -33,12 +33,9 @@ impl Signal {
         match self {
             Signal::Traces => &[Table::Spans],
             Signal::Logs => &[Table::Logs],
-            Signal::Metrics => &[
-                Table::Metrics,
-                Table::MetricHistograms,
-                Table::MetricExponentialHistograms,
-                Table::MetricSummaries,
-            ],
+            Signal::Metrics => {
+                &[Table::Metrics, Table::MetricHistograms, Table::MetricExponentialHistograms, Table::MetricSummaries]
+            }
         }
     }
 }
@@ -124,10 +121,8 @@ pub fn time_type() -> DataType {
 
 /// `Map<Utf8, Utf8>` in the order received; values as text, nested ones as JSON.
 pub fn attributes_type() -> DataType {
-    let entries = Fields::from(vec![
-        Field::new("key", DataType::Utf8, false),
-        Field::new("value", DataType::Utf8, true),
-    ]);
+    let entries =
+        Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Utf8, true)]);
     DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entries), false)), false)
 }
 
@@ -183,10 +178,7 @@ pub fn exemplar_fields() -> Vec<Field> {
 
 /// The fields of one entry of `metric_summaries.quantiles`.
 pub fn quantile_fields() -> Vec<Field> {
-    vec![
-        Field::new("quantile", DataType::Float64, false),
-        Field::new("value", DataType::Float64, false),
-    ]
+    vec![Field::new("quantile", DataType::Float64, false), Field::new("value", DataType::Float64, false)]
 }
 
 struct Definition {
@@ -244,7 +236,11 @@ fn origin() -> Vec<Column> {
 
 fn attributes() -> Vec<Column> {
     vec![
-        required("attributes", attributes_type(), "the record's attributes in the order received; text, nested values as JSON"),
+        required(
+            "attributes",
+            attributes_type(),
+            "the record's attributes in the order received; text, nested values as JSON",
+        ),
         optional(
             "attribute_types",
             DataType::Utf8,
@@ -268,7 +264,11 @@ fn spans() -> Vec<Column> {
         optional("parent_span_id", FixedSizeBinary(SPAN_ID_BYTES), "null for a root span; `Span.parent_span_id`"),
         service(),
         required("name", label_type(), "`Span.name`"),
-        required("kind", label_type(), "Unspecified, Internal, Server, Client, Producer, Consumer, or the number of an unknown kind"),
+        required(
+            "kind",
+            label_type(),
+            "Unspecified, Internal, Server, Client, Producer, Consumer, or the number of an unknown kind",
+        ),
         required("status", label_type(), "Unset, Ok, Error, or the number of an unknown code; `Span.status.code`"),
         required("status_message", Utf8, "`Span.status.message`, '' when absent"),
         required("trace_state", Utf8, "W3C tracestate, '' when absent"),
@@ -289,16 +289,28 @@ fn spans() -> Vec<Column> {
 fn logs() -> Vec<Column> {
     use DataType::{FixedSizeBinary, Int32, UInt32, Utf8};
     let mut columns = vec![
-        required("time", time_type(), "when it happened, or when it was observed if that is not known; `time_unix_nano`, else `observed_time_unix_nano`"),
+        required(
+            "time",
+            time_type(),
+            "when it happened, or when it was observed if that is not known; `time_unix_nano`, else `observed_time_unix_nano`",
+        ),
         required("event_time", time_type(), "`LogRecord.time_unix_nano` as sent; the epoch when absent"),
         required("observed_time", time_type(), "`LogRecord.observed_time_unix_nano`; the epoch when absent"),
         optional("trace_id", FixedSizeBinary(TRACE_ID_BYTES), "null when the record belongs to no trace"),
         optional("span_id", FixedSizeBinary(SPAN_ID_BYTES), "null when the record belongs to no span"),
         service(),
-        required("severity_number", Int32, "1-4 trace, 5-8 debug, 9-12 info, 13-16 warn, 17-20 error, 21-24 fatal, 0 unspecified"),
+        required(
+            "severity_number",
+            Int32,
+            "1-4 trace, 5-8 debug, 9-12 info, 13-16 warn, 17-20 error, 21-24 fatal, 0 unspecified",
+        ),
         required("severity_text", label_type(), "`LogRecord.severity_text`, '' when absent"),
         required("body", Utf8, "the body as text, nested values as JSON, '' when absent"),
-        optional("body_type", Utf8, "letter of the body's type as in `attribute_types`, null for a string, '-' when there is no body"),
+        optional(
+            "body_type",
+            Utf8,
+            "letter of the body's type as in `attribute_types`, null for a string, '-' when there is no body",
+        ),
         required("event_name", label_type(), "`LogRecord.event_name`, '' when absent"),
         required("flags", UInt32, "W3C trace flags; `LogRecord.flags`"),
     ];
@@ -343,7 +355,11 @@ fn metrics() -> Vec<Column> {
         optional("value", Float64, "the number; an integer is converted, null when the point carries none"),
         optional("value_int", Int64, "the exact integer of an integer point, null for a double"),
         required("is_monotonic", Boolean, "`Sum.is_monotonic`; false for a gauge"),
-        optional("temporality", label_type(), "Unspecified, Delta, Cumulative, or the number of an unknown one; null for a gauge"),
+        optional(
+            "temporality",
+            label_type(),
+            "Unspecified, Delta, Cumulative, or the number of an unknown one; null for a gauge",
+        ),
         exemplars(),
     ]);
     columns.extend(origin());
@@ -378,9 +394,17 @@ fn exponential_histograms() -> Vec<Column> {
         required("scale", Int32, "base is 2^(2^-scale)"),
         required("zero_count", UInt64, "values within the zero threshold"),
         required("zero_threshold", Float64, "width of the zero bucket"),
-        optional("positive_offset", Int32, "index of the first positive bucket, null when there are no positive buckets"),
+        optional(
+            "positive_offset",
+            Int32,
+            "index of the first positive bucket, null when there are no positive buckets",
+        ),
         required("positive_bucket_counts", list_type(UInt64), "counts from `positive_offset` on"),
-        optional("negative_offset", Int32, "index of the first negative bucket, null when there are no negative buckets"),
+        optional(
+            "negative_offset",
+            Int32,
+            "index of the first negative bucket, null when there are no negative buckets",
+        ),
         required("negative_bucket_counts", list_type(UInt64), "counts from `negative_offset` on"),
         temporality(),
         exemplars(),

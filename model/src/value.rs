@@ -205,7 +205,19 @@ mod tests {
 
     #[test]
     fn doubles_read_back_to_the_same_bits() {
-        for value in [0.0, -0.0, 5.0, 0.1, 1e300, f64::MIN_POSITIVE / 3.0, f64::MAX, 1e16, -2.5e-8, f64::INFINITY, f64::NEG_INFINITY] {
+        for value in [
+            0.0,
+            -0.0,
+            5.0,
+            0.1,
+            1e300,
+            f64::MIN_POSITIVE / 3.0,
+            f64::MAX,
+            1e16,
+            -2.5e-8,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+        ] {
             assert_eq!(parse_double(&double(value)).unwrap().to_bits(), value.to_bits());
         }
         assert!(parse_double(&double(f64::NAN)).unwrap().is_nan());

@@ -444,7 +444,10 @@ mod tests {
         let malformed = [
             (&[0x08][..], "malformed protobuf at byte 1: a varint is cut off"),
             (&[0x08, 0xff, 0xff], "malformed protobuf at byte 1: a varint is cut off"),
-            (&[0x08, 255, 255, 255, 255, 255, 255, 255, 255, 255, 2], "malformed protobuf at byte 1: a varint exceeds 64 bits"),
+            (
+                &[0x08, 255, 255, 255, 255, 255, 255, 255, 255, 255, 2],
+                "malformed protobuf at byte 1: a varint exceeds 64 bits",
+            ),
             (&[0x0a, 0x05, 0x00], "malformed protobuf at byte 2: 5 bytes announced, 1 there"),
             (&[0x09, 0x00], "malformed protobuf at byte 1: a number is cut off"),
             (&[0x0f], "malformed protobuf at byte 0: wire type 7 is not one"),
@@ -455,6 +458,9 @@ mod tests {
             assert_eq!(numbers(bytes), Err(expected.to_owned()));
         }
         let field = Message::new(&[0x08, 0x01]).next().unwrap().unwrap();
-        assert_eq!(field.bytes().unwrap_err().to_string(), "malformed protobuf at byte 0: field 1 should be length-delimited");
+        assert_eq!(
+            field.bytes().unwrap_err().to_string(),
+            "malformed protobuf at byte 0: field 1 should be length-delimited"
+        );
     }
 }

@@ -58,7 +58,9 @@ impl Number {
 impl Exemplars {
     /// The exemplars of one point: each field `number` of it, `count` in all.
     pub(super) fn push(&mut self, mut point: Message<'_>, number: u32, count: usize) -> Result<(), DecodeError> {
-        while count > 0 && let Some(field) = point.next()? {
+        while count > 0
+            && let Some(field) = point.next()?
+        {
             if field.number == number {
                 self.push_exemplar(field.message()?)?;
             }

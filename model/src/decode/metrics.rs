@@ -31,7 +31,8 @@ impl Records for Metrics {
     const NAME: &str = "data point";
 
     fn push(&mut self, metric: Message<'_>, request: &mut Request) -> Result<(), DecodeError> {
-        let mut head = Head { name: &[], description: &[], unit: &[], metadata: json::list_from_wire(metric, &json::METADATA)? };
+        let mut head =
+            Head { name: &[], description: &[], unit: &[], metadata: json::list_from_wire(metric, &json::METADATA)? };
         let mut data = None;
         let mut fields = metric;
         while let Some(field) = fields.next()? {
@@ -39,7 +40,9 @@ impl Records for Metrics {
                 1 => head.name = field.bytes()?,
                 2 => head.description = field.bytes()?,
                 3 => head.unit = field.bytes()?,
-                number @ (GAUGE | SUM | HISTOGRAM | EXPONENTIAL_HISTOGRAM | SUMMARY) => data = Some((number, field.message()?)),
+                number @ (GAUGE | SUM | HISTOGRAM | EXPONENTIAL_HISTOGRAM | SUMMARY) => {
+                    data = Some((number, field.message()?))
+                }
                 _ => {}
             }
         }
@@ -73,7 +76,13 @@ impl Records for Metrics {
 }
 
 impl Metrics {
-    fn push_point(&mut self, point: Message<'_>, head: &Head<'_>, kind: Kind, request: &mut Request) -> Result<(), DecodeError> {
+    fn push_point(
+        &mut self,
+        point: Message<'_>,
+        head: &Head<'_>,
+        kind: Kind,
+        request: &mut Request,
+    ) -> Result<(), DecodeError> {
         let metadata_bytes = head.metadata.as_ref().map_or(0, String::len);
         if !request.admit(count_items(point, kind.items)?, metadata_bytes) {
             return Ok(());

@@ -42,7 +42,13 @@ pub(super) struct PointColumns {
 
 impl PointColumns {
     /// `attributes` is the number of the attributes' field in `message`.
-    pub(super) fn push(&mut self, head: &Head<'_>, point: Point, message: Message<'_>, attributes: u32) -> Result<(), DecodeError> {
+    pub(super) fn push(
+        &mut self,
+        head: &Head<'_>,
+        point: Point,
+        message: Message<'_>,
+        attributes: u32,
+    ) -> Result<(), DecodeError> {
         self.time.push(point.time);
         self.start_time.push(point.start_time);
         self.name.push(head.name);

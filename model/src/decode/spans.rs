@@ -203,7 +203,9 @@ struct Events {
 impl Events {
     /// The events of one span, which has `count` of them.
     fn push(&mut self, mut span: Message<'_>, count: usize) -> Result<(), DecodeError> {
-        while count > 0 && let Some(field) = span.next()? {
+        while count > 0
+            && let Some(field) = span.next()?
+        {
             if field.number == EVENTS {
                 self.push_event(field.message()?)?;
             }
@@ -287,7 +289,9 @@ fn or_zero<const BYTES: usize>(id: &[u8]) -> Option<&[u8; BYTES]> {
 impl Links {
     /// The links of one span, which has `count` of them.
     fn push(&mut self, mut span: Message<'_>, count: usize) -> Result<(), DecodeError> {
-        while count > 0 && let Some(field) = span.next()? {
+        while count > 0
+            && let Some(field) = span.next()?
+        {
             if field.number == LINKS {
                 self.push_link(field.message()?)?;
             }
@@ -297,9 +301,7 @@ impl Links {
     }
 
     fn push_link(&mut self, message: Message<'_>) -> Result<(), DecodeError> {
-        let Some(link) = Link::read(message)? else {
-            unreachable!("a span with a bad link was rejected")
-        };
+        let Some(link) = Link::read(message)? else { unreachable!("a span with a bad link was rejected") };
         self.count += 1;
         self.trace_id.push(Some(link.trace_id));
         self.span_id.push(Some(link.span_id));

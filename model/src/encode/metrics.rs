@@ -186,7 +186,12 @@ struct Extent<'a> {
 
 impl<'a> Extent<'a> {
     fn of(rows: Rows<'a>) -> Extent<'a> {
-        Extent { count: rows.numbers("count"), sum: rows.numbers("sum"), min: rows.numbers("min"), max: rows.numbers("max") }
+        Extent {
+            count: rows.numbers("count"),
+            sum: rows.numbers("sum"),
+            min: rows.numbers("min"),
+            max: rows.numbers("max"),
+        }
     }
 
     fn write(&self, row: usize, [min, max]: [u32; 2], point: &mut Writer) {

@@ -3,7 +3,9 @@
 
 use std::ops::Range;
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, FixedSizeBinaryArray, Int32Array, ListArray};
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, FixedSizeBinaryArray, Int32Array, ListArray,
+};
 use arrow::array::{MapArray, PrimitiveArray, RecordBatch, StringArray};
 use arrow::datatypes::{Fields, Int32Type, TimestampNanosecondType};
 
@@ -135,7 +137,12 @@ impl Attributes<'_> {
 }
 
 /// A double with presence.
-pub(super) fn write_optional_double(column: &PrimitiveArray<arrow::datatypes::Float64Type>, row: usize, number: u32, out: &mut Writer) {
+pub(super) fn write_optional_double(
+    column: &PrimitiveArray<arrow::datatypes::Float64Type>,
+    row: usize,
+    number: u32,
+    out: &mut Writer,
+) {
     if column.is_valid(row) {
         out.double(number, column.value(row));
     }

@@ -78,10 +78,8 @@ static TRACES: Descriptor = Descriptor {
     fields: &[many("resourceSpans", 1, Kind::Message(&RESOURCE_SPANS))],
 };
 
-static LOGS: Descriptor = Descriptor {
-    name: "ExportLogsServiceRequest",
-    fields: &[many("resourceLogs", 1, Kind::Message(&RESOURCE_LOGS))],
-};
+static LOGS: Descriptor =
+    Descriptor { name: "ExportLogsServiceRequest", fields: &[many("resourceLogs", 1, Kind::Message(&RESOURCE_LOGS))] };
 
 static METRICS: Descriptor = Descriptor {
     name: "ExportMetricsServiceRequest",
@@ -171,10 +169,8 @@ static SCOPE: Descriptor = Descriptor {
     ],
 };
 
-static KEY_VALUE: Descriptor = Descriptor {
-    name: "KeyValue",
-    fields: &[one("key", 1, Kind::String), one("value", 2, Kind::Message(&ANY_VALUE))],
-};
+static KEY_VALUE: Descriptor =
+    Descriptor { name: "KeyValue", fields: &[one("key", 1, Kind::String), one("value", 2, Kind::Message(&ANY_VALUE))] };
 
 static ANY_VALUE: Descriptor = Descriptor {
     name: "AnyValue",
@@ -189,15 +185,11 @@ static ANY_VALUE: Descriptor = Descriptor {
     ],
 };
 
-static ARRAY_VALUE: Descriptor = Descriptor {
-    name: "ArrayValue",
-    fields: &[many("values", 1, Kind::Message(&ANY_VALUE))],
-};
+static ARRAY_VALUE: Descriptor =
+    Descriptor { name: "ArrayValue", fields: &[many("values", 1, Kind::Message(&ANY_VALUE))] };
 
-static KEY_VALUE_LIST: Descriptor = Descriptor {
-    name: "KeyValueList",
-    fields: &[many("values", 1, Kind::Message(&KEY_VALUE))],
-};
+static KEY_VALUE_LIST: Descriptor =
+    Descriptor { name: "KeyValueList", fields: &[many("values", 1, Kind::Message(&KEY_VALUE))] };
 
 static SPAN: Descriptor = Descriptor {
     name: "Span",
@@ -243,10 +235,8 @@ static LINK: Descriptor = Descriptor {
     ],
 };
 
-static STATUS: Descriptor = Descriptor {
-    name: "Status",
-    fields: &[one("message", 2, Kind::String), one("code", 3, Kind::Enum)],
-};
+static STATUS: Descriptor =
+    Descriptor { name: "Status", fields: &[one("message", 2, Kind::String), one("code", 3, Kind::Enum)] };
 
 static LOG_RECORD: Descriptor = Descriptor {
     name: "LogRecord",
@@ -280,10 +270,7 @@ static METRIC: Descriptor = Descriptor {
     ],
 };
 
-static GAUGE: Descriptor = Descriptor {
-    name: "Gauge",
-    fields: &[many("dataPoints", 1, Kind::Message(&NUMBER_POINT))],
-};
+static GAUGE: Descriptor = Descriptor { name: "Gauge", fields: &[many("dataPoints", 1, Kind::Message(&NUMBER_POINT))] };
 
 static SUM: Descriptor = Descriptor {
     name: "Sum",
@@ -296,10 +283,7 @@ static SUM: Descriptor = Descriptor {
 
 static HISTOGRAM: Descriptor = Descriptor {
     name: "Histogram",
-    fields: &[
-        many("dataPoints", 1, Kind::Message(&HISTOGRAM_POINT)),
-        one("aggregationTemporality", 2, Kind::Enum),
-    ],
+    fields: &[many("dataPoints", 1, Kind::Message(&HISTOGRAM_POINT)), one("aggregationTemporality", 2, Kind::Enum)],
 };
 
 static EXPONENTIAL_HISTOGRAM: Descriptor = Descriptor {
@@ -310,10 +294,8 @@ static EXPONENTIAL_HISTOGRAM: Descriptor = Descriptor {
     ],
 };
 
-static SUMMARY: Descriptor = Descriptor {
-    name: "Summary",
-    fields: &[many("dataPoints", 1, Kind::Message(&SUMMARY_POINT))],
-};
+static SUMMARY: Descriptor =
+    Descriptor { name: "Summary", fields: &[many("dataPoints", 1, Kind::Message(&SUMMARY_POINT))] };
 
 static NUMBER_POINT: Descriptor = Descriptor {
     name: "NumberDataPoint",
@@ -365,10 +347,8 @@ static EXPONENTIAL_HISTOGRAM_POINT: Descriptor = Descriptor {
     ],
 };
 
-static BUCKETS: Descriptor = Descriptor {
-    name: "Buckets",
-    fields: &[one("offset", 1, Kind::Sint32), many("bucketCounts", 2, Kind::Uint64)],
-};
+static BUCKETS: Descriptor =
+    Descriptor { name: "Buckets", fields: &[one("offset", 1, Kind::Sint32), many("bucketCounts", 2, Kind::Uint64)] };
 
 static SUMMARY_POINT: Descriptor = Descriptor {
     name: "SummaryDataPoint",
@@ -383,10 +363,8 @@ static SUMMARY_POINT: Descriptor = Descriptor {
     ],
 };
 
-static QUANTILE: Descriptor = Descriptor {
-    name: "ValueAtQuantile",
-    fields: &[one("quantile", 1, Kind::Double), one("value", 2, Kind::Double)],
-};
+static QUANTILE: Descriptor =
+    Descriptor { name: "ValueAtQuantile", fields: &[one("quantile", 1, Kind::Double), one("value", 2, Kind::Double)] };
 
 static EXEMPLAR: Descriptor = Descriptor {
     name: "Exemplar",

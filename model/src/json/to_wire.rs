@@ -215,7 +215,11 @@ impl<'de> Visitor<'de> for List<'_> {
                 Kind::Message(descriptor) => {
                     items.next_element_seed(MessageSeed { state, descriptor, place: Place::Item(field.number) })?
                 }
-                Kind::String => items.next_element_seed(Scalar { out: &mut state.out, kind: field.kind, tag: Some(field.number) })?,
+                Kind::String => items.next_element_seed(Scalar {
+                    out: &mut state.out,
+                    kind: field.kind,
+                    tag: Some(field.number),
+                })?,
                 kind => items.next_element_seed(Scalar { out: &mut state.out, kind, tag: None })?,
             };
             state.path.pop();

@@ -334,7 +334,9 @@ mod tests {
     fn every_type_keeps_its_spelling() {
         check(r#"[]"#);
         check(r#"{}"#);
-        check(r#"["a\"\u0001é",true,5,-9223372036854775808,5.0,-0.0,1e300,null,{"bytesValue":"AQI="},[[]],{"k":{"l":1}}]"#);
+        check(
+            r#"["a\"\u0001é",true,5,-9223372036854775808,5.0,-0.0,1e300,null,{"bytesValue":"AQI="},[[]],{"k":{"l":1}}]"#,
+        );
         check(r#"[{"doubleValue":"NaN"},{"doubleValue":"-Infinity"}]"#);
     }
 
