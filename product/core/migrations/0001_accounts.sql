@@ -20,4 +20,4 @@ CREATE TABLE sessions (
     expires_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX sessions_by_user ON sessions (user_id, expires_at);
+CREATE INDEX sessions_by_end ON sessions (expires_at);

@@ -9,7 +9,7 @@ use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
 use super::input::Email;
-use super::{id, time, traced};
+use super::{PRUNED_ROWS_MAX, id, time, traced};
 
 /// What proves a session to us; shown to its owner once and never kept.
 pub(crate) struct Token(String);
@@ -108,7 +108,7 @@ pub(crate) async fn credentials(connection: &mut SqliteConnection, email: &Email
     .transpose()
 }
 
-/// Starts a session and forgets those of the same user that are over.
+/// Starts a session, and forgets a few that are over.
 pub(crate) async fn open_session(
     connection: &mut SqliteConnection,
     user_id: Uuid,
@@ -116,9 +116,11 @@ pub(crate) async fn open_session(
     now: Timestamp,
     expires_at: Timestamp,
 ) -> sqlx::Result<()> {
-    let over = sqlx::query("DELETE FROM sessions WHERE user_id = ? AND expires_at <= ?")
-        .bind(user_id.to_string())
-        .bind(now.as_millisecond());
+    let over = sqlx::query(
+        "DELETE FROM sessions WHERE token_hash IN (SELECT token_hash FROM sessions WHERE expires_at <= ? LIMIT ?)",
+    )
+    .bind(now.as_millisecond())
+    .bind(PRUNED_ROWS_MAX);
     traced("DELETE", "sessions", over.execute(&mut *connection)).await?;
     let session = sqlx::query("INSERT INTO sessions (token_hash, user_id, expires_at) VALUES (?, ?, ?)")
         .bind(token.as_bytes())

@@ -9,12 +9,10 @@ use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection};
 use uuid::Uuid;
 
-use super::{id, traced};
+use super::{PRUNED_ROWS_MAX, id, traced};
 
 /// How long an answer can be asked for again. After that the key means a new payment.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-/// Outdated keys deleted with each new one: more than one, so that a backlog shrinks; few, so that nobody waits.
-const PRUNED_ROWS_MAX: i64 = 4;
 
 /// What the client chose, and a digest of what it asked with it.
 #[derive(Clone, Debug)]

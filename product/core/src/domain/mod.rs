@@ -16,6 +16,9 @@ use sqlx::sqlite::SqliteRow;
 use tracing::{Instrument, Span};
 use uuid::Uuid;
 
+/// Outdated rows deleted with each new one: more than one, so that a backlog shrinks; few, so that nobody waits.
+const PRUNED_ROWS_MAX: i64 = 4;
+
 /// The present, in the precision that the database keeps, so that what is answered equals what is read later.
 pub(crate) fn now() -> Timestamp {
     let now = Timestamp::now();

@@ -1,11 +1,10 @@
 //! Register, log in, log out.
 
 use jiff::Timestamp;
-use product_bus::outbox;
 use tracing::{Span, field, info, instrument, warn};
 use uuid::Uuid;
 
-use super::{Core, Error};
+use super::{Core, Error, tell};
 use crate::domain::accounts::{self, Session, Token, TokenHash};
 use crate::domain::input::{Email, Password};
 use crate::domain::{events, now};
@@ -32,7 +31,7 @@ pub(crate) async fn register(core: &Core, registration: Registration) -> Result<
         return Err(Error::EmailTaken);
     };
     let event = events::user_registered(user_id, &display_name, now);
-    outbox::enqueue(&mut transaction, events::USERS, &event).await?;
+    tell(&mut transaction, events::USERS, &event).await?;
     core.commit(transaction).await?;
 
     Span::current().record("user.id", field::display(user_id));
@@ -41,7 +40,7 @@ pub(crate) async fn register(core: &Core, registration: Registration) -> Result<
     Ok(user_id)
 }
 
-#[instrument(skip_all, fields(user.id = field::Empty))]
+#[instrument(name = "log in", skip_all, fields(user.id = field::Empty))]
 pub(crate) async fn log_in(core: &Core, email: Email, password: Password) -> Result<Login, Error> {
     let credentials = {
         let mut connection = core.database.read().await?;
@@ -62,7 +61,7 @@ pub(crate) async fn log_in(core: &Core, email: Email, password: Password) -> Res
     let mut transaction = core.database.begin().await?;
     accounts::open_session(&mut transaction, user.user_id, &token.hash(), now, expires_at).await?;
     let event = events::user_logged_in(user.user_id, &user.display_name, now);
-    outbox::enqueue(&mut transaction, events::USERS, &event).await?;
+    tell(&mut transaction, events::USERS, &event).await?;
     core.commit(transaction).await?;
 
     core.metrics.login("logged_in");
@@ -76,7 +75,7 @@ pub(crate) async fn session(core: &Core, token: &TokenHash) -> Result<Option<Ses
     Ok(accounts::session(&mut connection, token, now()).await?)
 }
 
-#[instrument(skip_all)]
+#[instrument(name = "log out", skip_all)]
 pub(crate) async fn log_out(core: &Core, token: &TokenHash) -> Result<(), Error> {
     let mut transaction = core.database.begin().await?;
     accounts::close_session(&mut transaction, token).await?;

@@ -10,13 +10,15 @@ pub(crate) mod profiles;
 use std::sync::Arc;
 use std::time::Duration;
 
-use product_bus::outbox::Waker;
-use sqlx::{Sqlite, Transaction};
+use product_bus::Event;
+use product_bus::outbox::{self, Waker};
+use sqlx::{Sqlite, SqliteConnection, Transaction};
 use tokio_util::task::TaskTracker;
 
 use crate::acquirer::{Acquirer, AcquirerError};
 use crate::database::Database;
 use crate::domain::payments::Status;
+use crate::domain::traced;
 use crate::metrics::Metrics;
 use crate::passwords::{PasswordError, Passwords};
 
@@ -51,6 +53,11 @@ impl Core {
         let task = self.tasks.spawn(tracing::Instrument::in_current_span(work));
         task.await.unwrap_or_else(|panicked| Err(Error::Internal(panicked.into())))
     }
+}
+
+/// Puts an event into the transaction of what it tells of.
+async fn tell(connection: &mut SqliteConnection, topic: &str, event: &Event) -> sqlx::Result<()> {
+    traced("INSERT", "outbox", outbox::enqueue(connection, topic, event)).await
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -4,12 +4,11 @@
 //! second what came of it together with the event. Whatever dies in between, the row says where to resume, and the
 //! acquirer decides once on each payment id: no money moves twice and none is forgotten.
 
-use product_bus::outbox;
 use sqlx::SqliteConnection;
 use tracing::{Span, error, field, info, instrument, warn};
 use uuid::Uuid;
 
-use super::{Core, Error};
+use super::{Core, Error, tell};
 use crate::acquirer::AcquirerError;
 use crate::domain::idempotency::{self, Key, Known};
 use crate::domain::input::{CardToken, Money};
@@ -49,12 +48,14 @@ pub(crate) async fn create(core: &Core, order: Order) -> Result<Answer, Error> {
     .await
 }
 
+#[instrument(name = "read payment", skip_all, fields(user.id = %user_id, payment.id = %payment_id))]
 pub(crate) async fn find(core: &Core, user_id: Uuid, payment_id: Uuid) -> Result<Payment, Error> {
     let mut connection = core.database.read().await?;
     let payment = payments::find(&mut connection, user_id, payment_id).await?;
     payment.ok_or(Error::PaymentMissing)
 }
 
+#[instrument(name = "list payments", skip_all, fields(user.id = %user_id))]
 pub(crate) async fn list(core: &Core, user_id: Uuid, before: Option<Uuid>, limit: u32) -> Result<Page, Error> {
     let mut connection = core.database.read().await?;
     // One more than asked for tells whether there is a next page.
@@ -200,7 +201,7 @@ async fn finish_refund(core: &Core, mut payment: Payment) -> Result<Payment, Err
 
 async fn enqueue(connection: &mut SqliteConnection, payment: &Payment) -> sqlx::Result<()> {
     if let Some(event) = events::payment(payment) {
-        outbox::enqueue(connection, events::PAYMENTS, &event).await?;
+        tell(connection, events::PAYMENTS, &event).await?;
     }
     Ok(())
 }

@@ -1,16 +1,20 @@
-//! So many requests at a time; the next one is told to come back instead of making all of them slow.
+//! So many requests at a time, so long each; the next one is told to come back instead of making all of them slow.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::problem::Problem;
 
 /// Far above what two cores answer in the time a client waits; each costs some kilobytes.
 const REQUESTS_IN_FLIGHT_MAX: usize = 512;
+/// Beyond every wait inside of core together, so that only a client that sends slowly meets it.
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// State of [`admit`].
 pub(crate) fn places() -> Arc<Semaphore> {
@@ -18,8 +22,52 @@ pub(crate) fn places() -> Arc<Semaphore> {
 }
 
 pub(crate) async fn admit(State(places): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
-    match places.try_acquire() {
-        Ok(_place) => next.run(request).await,
-        Err(_full) => Problem::busy().into_response(),
+    let Ok(_place) = places.try_acquire() else {
+        return Problem::busy().into_response();
+    };
+    let answer = timeout(REQUEST_TIME_MAX, next.run(request)).await;
+    answer.unwrap_or_else(|_elapsed| Problem::too_slow().into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::http::StatusCode;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::get;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn answer(places: usize, handler: impl Future<Output = ()> + Clone + Send + Sync + 'static) -> Response {
+        let router = Router::new()
+            .route("/", get(async move || handler.await))
+            .layer(from_fn_with_state(Arc::new(Semaphore::new(places)), admit));
+        router.oneshot(Request::new(Body::empty())).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn without_a_place_the_answer_is_to_come_back() {
+        assert_eq!(answer(1, std::future::ready(())).await.status(), StatusCode::OK);
+        let full = answer(0, std::future::ready(())).await;
+        assert_eq!(full.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(full.headers()["retry-after"], "1");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_keeps_a_place_for_ever() {
+        assert_eq!(answer(1, Never).await.status(), StatusCode::REQUEST_TIMEOUT);
+    }
+
+    #[derive(Clone)]
+    struct Never;
+
+    impl Future for Never {
+        type Output = ();
+
+        fn poll(self: std::pin::Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<()> {
+            std::task::Poll::Pending
+        }
     }
 }

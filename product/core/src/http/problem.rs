@@ -78,6 +78,10 @@ impl Problem {
             .retry()
     }
 
+    pub(crate) fn too_slow() -> Problem {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "urn:faultline:problem:too-slow", "The request took too long")
+    }
+
     fn internal() -> Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "urn:faultline:problem:internal", "Something went wrong")
     }

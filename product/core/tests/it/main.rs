@@ -7,3 +7,4 @@ mod app;
 mod edges;
 mod outbox;
 mod payments;
+mod secrets;
