@@ -1,10 +1,18 @@
 //! An event exists exactly when what it tells of does.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use product_bus::broker;
 use reqwest::StatusCode;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::acquirer::Mood;
 use crate::app::{TestApp, order};
+
+/// Far beyond what it takes; a failure, not a measure.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test]
 async fn every_write_leaves_its_event_and_no_broker_is_needed() {
@@ -60,4 +68,27 @@ async fn a_payment_without_its_event_is_not_captured_and_can_be_resumed() {
     assert_eq!(app.acquirer.book().len(), 1);
     database.close().await;
     app.stop().await;
+}
+
+#[tokio::test]
+async fn what_waited_for_the_broker_is_published_when_it_comes() {
+    let listen = broker::Args { broker_listen: SocketAddr::from(([127, 0, 0, 1], 0)) };
+    let broker = broker::Broker::bind(listen).await.unwrap();
+    let address = broker.address().to_string();
+    let app = TestApp::start_with(|args| args.kafka.bootstrap_servers = address).await;
+    let ada = app.customer("ada").await;
+    assert_eq!(ada.pay("k1", &order(500)).await.status, StatusCode::CREATED);
+    assert_eq!(app.pending().await, 3, "nobody serves the broker's port yet");
+
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(broker.run(stop.clone()));
+    let published = async {
+        while app.pending().await > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, published).await.unwrap();
+    app.stop().await;
+    stop.cancel();
+    running.await.unwrap().unwrap();
 }
