@@ -277,7 +277,87 @@ fn now_ns() -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::time::sleep_until;
+
     use super::*;
+
+    fn question(panel: Panel, sql: &str) -> Question {
+        let subject = String::new();
+        let (window, step) = (Duration::from_secs(60), Duration::ZERO);
+        Question { panel, sql: sql.to_owned(), subject, window, step, live: true }
+    }
+
+    /// Answers one request after the other with `status` and `body`; the requests come back as text.
+    async fn node(status: &'static str, body: Vec<u8>) -> (Conn, tokio::sync::mpsc::Receiver<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/", listener.local_addr().expect("an address"));
+        let (seen, requests) = tokio::sync::mpsc::channel(8);
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let mut request = vec![0; 4096];
+                let length = socket.read(&mut request).await.expect("a request");
+                let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+                socket.write_all(&[head.as_bytes(), &body].concat()).await.expect("an answer");
+                let request = String::from_utf8_lossy(&request[..length]).into_owned();
+                if seen.send(request).await.is_err() {
+                    return;
+                }
+            }
+        });
+        (Conn::new(&url, Duration::from_millis(1)).expect("a URL"), requests)
+    }
+
+    fn lags() -> Vec<u8> {
+        let batch = RecordBatch::try_from_iter([
+            ("topic", std::sync::Arc::new(StringArray::from(vec!["payments"])) as ArrayRef),
+            ("consumer", std::sync::Arc::new(StringArray::from(vec!["jobs"]))),
+            ("waiting", std::sync::Arc::new(Float64Array::from(vec![7.0]))),
+        ]);
+        crate::rows::tests::stream(&batch.expect("columns of one length"))
+    }
+
+    #[tokio::test]
+    async fn sql_goes_out_and_rows_come_back_and_it_is_asked_again() {
+        let (mut conn, mut requests) = node("200 OK", lags()).await;
+        for _ in 0..2 {
+            conn.ask(vec![question(Panel::ConsumerLag, "select 1")], Instant::now());
+            let answer = conn.answer().await;
+            assert_eq!(answer.result.expect("rows").real("waiting", 0), 7.0);
+            let request = requests.recv().await.expect("a request").to_lowercase();
+            assert!(request.starts_with("post /v1/sql "), "{request}");
+            assert!(request.contains(ARROW_STREAM) && request.ends_with("select 1"), "{request}");
+            sleep_until(conn.next_due().expect("it is asked again")).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_query_is_told_apart_from_a_node_that_is_not_there() {
+        let (mut conn, _requests) = node("400 Bad Request", br#"{"error":"no table spanz"}"#.to_vec()).await;
+        conn.ask(vec![question(Panel::Services, "select")], Instant::now());
+        let failure = conn.answer().await.result.expect_err("refused");
+        assert!(!failure.unreachable && failure.what.contains("no table spanz"), "{failure:?}");
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        drop(listener);
+        let mut conn = Conn::new(&url, Duration::from_secs(1)).expect("a URL");
+        conn.ask(vec![question(Panel::Services, "select")], Instant::now());
+        let failure = conn.answer().await.result.expect_err("nobody listens");
+        assert!(failure.unreachable && failure.what.contains(&url), "{failure:?}");
+    }
+
+    #[tokio::test]
+    async fn what_leaves_the_screen_is_not_answered() {
+        let (mut conn, _requests) = node("200 OK", lags()).await;
+        conn.ask(vec![question(Panel::ConsumerLag, "select 1")], Instant::now());
+        conn.ask(vec![question(Panel::ConsumerLag, "select 2")], Instant::now());
+        assert_eq!(conn.answer().await.question.sql, "select 2");
+        conn.ask(Vec::new(), Instant::now());
+        assert!(conn.next_due().is_none());
+    }
 
     #[test]
     fn a_refusal_says_what_the_node_said_and_what_to_do() {

@@ -49,6 +49,9 @@ pub(crate) fn press(state: &mut State, keys: &str) -> Effect {
 pub(crate) fn settle(state: &mut State) {
     for _ in 0..4 {
         for question in state.questions() {
+            if state.shown(question.panel).is_some_and(|shown| shown.question.sql == question.sql) {
+                continue;
+            }
             let batch = batch(&question);
             let rows = Rows::new(question.panel.columns(), &batch.schema(), std::slice::from_ref(&batch))
                 .expect("a fixture has the columns of its panel");
@@ -107,19 +110,26 @@ const OPERATIONS: [Red; 5] = [
 ];
 
 fn services() -> RecordBatch {
-    columns([("service", label(SERVICES.map(|red| red.0))), ("requests", Arc::new(UInt64Array::from(SERVICES.map(|red| red.1).to_vec())))]
+    columns(
+        [
+            ("service", label(SERVICES.map(|red| red.0))),
+            ("requests", Arc::new(UInt64Array::from(SERVICES.map(|red| red.1).to_vec()))),
+        ]
         .into_iter()
-        .chain(errors_and_percentiles(&SERVICES)))
+        .chain(errors_and_percentiles(&SERVICES)),
+    )
 }
 
 fn operations() -> RecordBatch {
-    columns([
-        ("name", label(OPERATIONS.map(|red| red.0))),
-        ("kind", label(OPERATIONS.map(|_| "Server"))),
-        ("requests", Arc::new(UInt64Array::from(OPERATIONS.map(|red| red.1).to_vec()))),
-    ]
-    .into_iter()
-    .chain(errors_and_percentiles(&OPERATIONS)))
+    columns(
+        [
+            ("name", label(OPERATIONS.map(|red| red.0))),
+            ("kind", label(OPERATIONS.map(|_| "Server"))),
+            ("requests", Arc::new(UInt64Array::from(OPERATIONS.map(|red| red.1).to_vec()))),
+        ]
+        .into_iter()
+        .chain(errors_and_percentiles(&OPERATIONS)),
+    )
 }
 
 fn errors_and_percentiles(rows: &[Red]) -> Vec<(&'static str, ArrayRef)> {
@@ -175,7 +185,8 @@ fn heatmap(question: &Question) -> RecordBatch {
         let slowdown = if wave > 1.0 { 12.0 } else { 0.0 };
         for bucket in 150..=232_i64 {
             let hump = |at: f64, width: f64, height: f64| height * (-((bucket as f64 - at) / width).powi(2)).exp();
-            let count = hump(162.0, 7.0, 90.0) + hump(202.0 + slowdown, 8.0, 30.0 * wave) + hump(218.0 + slowdown, 3.0, 2.0);
+            let count =
+                hump(162.0, 7.0, 90.0) + hump(202.0 + slowdown, 8.0, 30.0 * wave) + hump(218.0 + slowdown, 3.0, 2.0);
             if count >= 1.0 {
                 let errors = i64::from(slowdown > 0.0 && bucket > 222);
                 rows.push((*step, bucket, count as i64, errors));
@@ -208,8 +219,11 @@ fn percentiles(question: &Question) -> RecordBatch {
     ])
 }
 
+/// Source, target, connection, topic, whether it is outside, requests, errors, and p95 and lag in milliseconds.
+type Edge = (&'static str, &'static str, &'static str, &'static str, bool, i64, i64, f64, f64);
+
 fn dependencies() -> RecordBatch {
-    let edges = [
+    let edges: [Edge; 8] = [
         ("analytics", "sqlite", "sync", "", true, 9_120, 0, 0.4, f64::NAN),
         ("core", "acquirer", "sync", "", false, 4_210, 0, 61.0, f64::NAN),
         ("core", "analytics", "message", "payments", false, 4_180, 0, 2.1, 14.0),
@@ -219,7 +233,7 @@ fn dependencies() -> RecordBatch {
         ("jobs", "receiver", "sync", "", false, 4_170, 0, 0.9, f64::NAN),
         ("load", "core", "sync", "", false, 14_870, 37, 88.0, f64::NAN),
     ];
-    let real = |value: fn(&(&str, &str, &str, &str, bool, i64, i64, f64, f64)) -> f64| -> ArrayRef {
+    let real = |value: fn(&Edge) -> f64| -> ArrayRef {
         Arc::new(Float64Array::from_iter(edges.iter().map(value).map(|value| (!value.is_nan()).then_some(value))))
     };
     columns([
@@ -319,8 +333,12 @@ fn trace() -> RecordBatch {
 /// One event, on the receiver's failed span.
 fn events() -> ArrayRef {
     let lengths = SPANS.map(|span| usize::from(span.0 == "b5"));
-    let attributes = maps(&[vec![("exception.type", "Overloaded"), ("exception.message", "40 deliveries are waiting")]]);
-    list(lengths, vec![("time", times([NOW_NS - 1_946 * MS])), ("name", text(["exception"])), ("attributes", attributes)])
+    let attributes =
+        maps(&[vec![("exception.type", "Overloaded"), ("exception.message", "40 deliveries are waiting")]]);
+    list(
+        lengths,
+        vec![("time", times([NOW_NS - 1_946 * MS])), ("name", text(["exception"])), ("attributes", attributes)],
+    )
 }
 
 fn links() -> ArrayRef {
@@ -372,7 +390,8 @@ fn list<const N: usize>(lengths: [usize; N], fields: Vec<(&str, ArrayRef)>) -> A
 }
 
 fn maps(rows: &[Vec<(&str, &str)>]) -> ArrayRef {
-    let fields = Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Utf8, true)]);
+    let fields =
+        Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Utf8, true)]);
     let keys = text(rows.iter().flatten().map(|pair| pair.0));
     let values = text(rows.iter().flatten().map(|pair| pair.1));
     let entries = StructArray::try_new(fields.clone(), vec![keys, values], None).expect("keys and values");

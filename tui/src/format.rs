@@ -64,12 +64,10 @@ pub(crate) fn share(part: f64, whole: f64) -> String {
 /// `30s`, `5m`, `6h`, `7d`: the largest unit that leaves a whole number.
 pub(crate) fn window(window: Duration) -> String {
     let ms = window.as_millis();
-    match ms {
-        _ if ms % 1000 != 0 => format!("{ms}ms"),
-        _ if ms % 86_400_000 == 0 => format!("{}d", ms / 86_400_000),
-        _ if ms % 3_600_000 == 0 => format!("{}h", ms / 3_600_000),
-        _ if ms % 60_000 == 0 => format!("{}m", ms / 60_000),
-        _ => format!("{}s", ms / 1000),
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    match units.into_iter().find(|(unit_ms, _)| ms.is_multiple_of(*unit_ms)) {
+        Some((unit_ms, unit)) => format!("{}{unit}", ms / unit_ms),
+        None => format!("{ms}ms"),
     }
 }
 

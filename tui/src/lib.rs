@@ -27,6 +27,7 @@ mod view;
 use anyhow::Context;
 use crossterm::event::EventStream;
 use futures::StreamExt;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -37,13 +38,14 @@ use crate::view::Theme;
 
 pub use args::Args;
 
-/// Runs the UI in the terminal until the user quits or `stop` is cancelled; the terminal is restored either way.
+/// Runs the UI in the terminal until the user quits, the terminal hangs up or `stop` is cancelled; it is restored either way.
 pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     let mut conn = Conn::new(&args.query_url, args.refresh)?;
     let theme = Theme::new(std::env::var_os("NO_COLOR").as_deref().and_then(|value| value.to_str()));
     let mut terminal = Terminal::take()?;
     let (width, height) = terminal.size()?;
     let mut state = State::new(&args.query_url, args.window, width, height);
+    let mut hangup = signal(SignalKind::hangup()).context("could not listen for SIGHUP")?;
     let mut keys = EventStream::new();
     let mut is_stale = true;
     loop {
@@ -54,6 +56,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
         let next_due = conn.next_due();
         let event = tokio::select! {
             _ = stop.cancelled() => return Ok(()),
+            _ = hangup.recv() => return Ok(()),
             key = keys.next() => match key.context("the terminal sends no more keys")?.context("could not read keys")? {
                 crossterm::event::Event::Key(key) => Event::Key(key),
                 crossterm::event::Event::Resize(width, height) => Event::Resized { width, height },

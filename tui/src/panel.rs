@@ -88,9 +88,7 @@ impl Panel {
                 ("p95_ns", Real),
                 ("p99_ns", Real),
             ],
-            Panel::ServicesOverTime => {
-                &[("service", Text), ("step", Time), ("requests", Real), ("p95_ns", Real)]
-            }
+            Panel::ServicesOverTime => &[("service", Text), ("step", Time), ("requests", Real), ("p95_ns", Real)],
             Panel::Operations => &[
                 ("name", Text),
                 ("kind", Text),
@@ -101,13 +99,9 @@ impl Panel {
                 ("p99_ns", Real),
             ],
             Panel::Heatmap => &[("step", Time), ("bucket", Whole), ("requests", Real), ("errors", Real)],
-            Panel::Percentiles => &[
-                ("step", Time),
-                ("requests", Real),
-                ("p50_ns", Real),
-                ("p95_ns", Real),
-                ("p99_ns", Real),
-            ],
+            Panel::Percentiles => {
+                &[("step", Time), ("requests", Real), ("p50_ns", Real), ("p95_ns", Real), ("p99_ns", Real)]
+            }
             Panel::Dependencies => &[
                 ("source", Text),
                 ("target", Text),
@@ -201,10 +195,8 @@ mod tests {
 
     #[test]
     fn values_are_quoted_once_and_here() {
-        let sql = Panel::Operations.sql(&[
-            ("window", Value::Interval(Duration::from_millis(1500))),
-            ("service", Value::Text("o'brien")),
-        ]);
+        let sql = Panel::Operations
+            .sql(&[("window", Value::Interval(Duration::from_millis(1500))), ("service", Value::Text("o'brien"))]);
         assert!(sql.contains("'o''brien'"), "{sql}");
         assert!(sql.contains("interval '1500 milliseconds'"), "{sql}");
     }

@@ -65,11 +65,7 @@ impl Rows {
     }
 
     /// Checks and casts the declared columns; others are dropped.
-    pub(crate) fn new(
-        columns: Columns,
-        schema: &Schema,
-        batches: &[RecordBatch],
-    ) -> Result<Rows, String> {
+    pub(crate) fn new(columns: Columns, schema: &Schema, batches: &[RecordBatch]) -> Result<Rows, String> {
         let mut fields = Vec::with_capacity(columns.len());
         let mut indices = Vec::with_capacity(columns.len());
         for (name, kind) in columns {
@@ -117,8 +113,7 @@ impl Rows {
     }
 
     pub(crate) fn whole(&self, column: &str, row: usize) -> i64 {
-        let array: Option<&Int64Array> =
-            self.column(column).and_then(|array| array.as_primitive_opt::<Int64Type>());
+        let array: Option<&Int64Array> = self.column(column).and_then(|array| array.as_primitive_opt::<Int64Type>());
         match array {
             Some(array) if array.is_valid(row) => array.value(row),
             _ => 0,
@@ -151,10 +146,7 @@ impl Rows {
             .map(|index| SpanEvent {
                 time_ns: time.as_ref().map_or(0, |time| time.as_primitive::<Int64Type>().value(index)),
                 name: field_text(&entries, "name", index),
-                attributes: entries
-                    .column_by_name("attributes")
-                    .map(|array| pairs(array, index))
-                    .unwrap_or_default(),
+                attributes: entries.column_by_name("attributes").map(|array| pairs(array, index)).unwrap_or_default(),
             })
             .collect()
     }
@@ -209,9 +201,7 @@ fn pairs(array: &ArrayRef, row: usize) -> Vec<(String, String)> {
         return Vec::new();
     }
     let entries = map.value(row);
-    (0..entries.len())
-        .map(|index| (plain(entries.column(0), index), plain(entries.column(1), index)))
-        .collect()
+    (0..entries.len()).map(|index| (plain(entries.column(0), index), plain(entries.column(1), index))).collect()
 }
 
 fn field_text(entries: &StructArray, field: &str, index: usize) -> String {

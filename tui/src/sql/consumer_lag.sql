@@ -7,7 +7,7 @@ with readings as (
     last_value(value order by time) as waiting
   from metrics
   where time > now() - $window
-    and name like '%consumer%lag%'
+    and name = 'kafka.consumer_group.lag'
   group by 1, 2, 3
 )
 select topic, consumer, sum(waiting) as waiting

@@ -12,6 +12,9 @@ mod traces;
 mod tree;
 mod waterfall;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -48,8 +51,7 @@ pub(crate) enum Screen {
 
 impl Screen {
     /// The ones with a number; a waterfall is reached through a trace.
-    pub(crate) const TABS: [Screen; 4] =
-        [Screen::Services, Screen::Latency, Screen::Dependencies, Screen::Traces];
+    pub(crate) const TABS: [Screen; 4] = [Screen::Services, Screen::Latency, Screen::Dependencies, Screen::Traces];
 }
 
 /// Something that happened to the UI.

@@ -43,8 +43,7 @@ impl Sort {
 
 /// The rows that match, in order.
 pub(crate) fn order(rows: &Rows, name: &str, filter: &str, sort: Sort) -> Vec<usize> {
-    let mut order: Vec<usize> =
-        (0..rows.len()).filter(|row| matches(filter, &[rows.text(name, *row)])).collect();
+    let mut order: Vec<usize> = (0..rows.len()).filter(|row| matches(filter, &[rows.text(name, *row)])).collect();
     order.sort_by(|a, b| {
         let heavier = sort.weight(rows, *b).total_cmp(&sort.weight(rows, *a));
         heavier.then_with(|| rows.text(name, *a).cmp(rows.text(name, *b)))

@@ -48,8 +48,8 @@ impl State {
         let columns = sparkline_columns(self.width);
         let step = step(self.window, columns);
         let span = step * (columns as u32 + 1);
-        let over_time = Panel::ServicesOverTime
-            .sql(&[("window", Value::Interval(span)), ("step", Value::Interval(step))]);
+        let over_time =
+            Panel::ServicesOverTime.sql(&[("window", Value::Interval(span)), ("step", Value::Interval(step))]);
         let mut questions =
             vec![self.ask_service_list(), self.question(Panel::ServicesOverTime, over_time, span, step)];
         let service = self.selected_service();

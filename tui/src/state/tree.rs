@@ -36,7 +36,7 @@ impl Tree {
         let by_id: HashMap<(&str, &str), usize> =
             (0..rows.len()).map(|row| ((rows.text("trace_id", row), rows.text("span_id", row)), row)).collect();
         let mut children: Vec<Vec<usize>> = vec![Vec::new(); rows.len()];
-        let mut linked = vec![false; rows.len()];
+        let mut linked = Vec::with_capacity(rows.len());
         let mut roots = Vec::new();
         for row in 0..rows.len() {
             let parent = by_id.get(&(rows.text("trace_id", row), rows.text("parent_span_id", row))).copied();
@@ -44,7 +44,7 @@ impl Tree {
                 .links("links", row)
                 .iter()
                 .find_map(|link| by_id.get(&(link.trace_id.as_str(), link.span_id.as_str())).copied());
-            linked[row] = link.is_some() && parent.is_none_or(|parent| Some(parent) == link);
+            linked.push(link.is_some() && parent.is_none_or(|parent| Some(parent) == link));
             match parent.or(link).filter(|parent| *parent != row) {
                 Some(parent) => children[parent].push(row),
                 None => roots.push(row),

@@ -58,10 +58,8 @@ impl State {
     }
 
     pub(super) fn ask_waterfall(&self) -> Vec<Question> {
-        let values = [
-            ("trace", Value::Text(&self.waterfall.trace_id)),
-            ("around_ms", Value::Number(self.waterfall.around_ms)),
-        ];
+        let values =
+            [("trace", Value::Text(&self.waterfall.trace_id)), ("around_ms", Value::Number(self.waterfall.around_ms))];
         [Panel::Trace, Panel::TraceLogs]
             .map(|panel| {
                 let mut question = self.question(panel, panel.sql(&values), self.window, Duration::ZERO);

@@ -76,8 +76,20 @@ fn glyph(strokes: u8, is_dashed: bool) -> &'static str {
     const HORIZONTAL: u8 = EAST | WEST;
     const VERTICAL: u8 = NORTH | SOUTH;
     match strokes {
-        HORIZONTAL | EAST | WEST => if is_dashed { "╌" } else { "─" },
-        VERTICAL | NORTH | SOUTH => if is_dashed { "╎" } else { "│" },
+        HORIZONTAL | EAST | WEST => {
+            if is_dashed {
+                "╌"
+            } else {
+                "─"
+            }
+        }
+        VERTICAL | NORTH | SOUTH => {
+            if is_dashed {
+                "╎"
+            } else {
+                "│"
+            }
+        }
         s if s == EAST | SOUTH => "╭",
         s if s == WEST | SOUTH => "╮",
         s if s == EAST | NORTH => "╰",
@@ -107,9 +119,8 @@ mod tests {
         canvas.horizontal(4, 4, 8, Pen { is_dashed: true, ..pen });
         let mut buffer = Buffer::empty(Rect::new(0, 0, 9, 5));
         canvas.draw(&mut buffer);
-        let lines: Vec<String> = (0..5)
-            .map(|y| (0..9).map(|x| buffer[(x, y)].symbol()).collect::<String>().trim_end().to_owned())
-            .collect();
+        let lines: Vec<String> =
+            (0..5).map(|y| (0..9).map(|x| buffer[(x, y)].symbol()).collect::<String>().trim_end().to_owned()).collect();
         expect![[r#"
             ────╮
                 │

@@ -221,8 +221,7 @@ fn draw_arrows(
         }
         let ends = way.stretches.first().zip(way.stretches.last());
         if let Some((first, last)) = ends {
-            let (x, y, glyph) =
-                if way.is_turned { (first.x, first.y, "◂") } else { (last.to_x, last.to_y, "▸") };
+            let (x, y, glyph) = if way.is_turned { (first.x, first.y, "◂") } else { (last.to_x, last.to_y, "▸") };
             heads.push((origin.x + x, origin.y + y, glyph, pen));
         }
     }
@@ -259,7 +258,11 @@ fn draw_box(theme: Theme, area: Rect, buffer: &mut Buffer, who: &Who, traffic: &
         Who::Topic(_) => theme.message(),
         Who::Service(_) => theme.strong(),
     };
-    let numbers_style = if traffic.errors > 0.0 && matches!(who, Who::Service(_)) { theme.errors(traffic.errors, traffic.requests) } else { theme.dim() };
+    let numbers_style = if traffic.errors > 0.0 && matches!(who, Who::Service(_)) {
+        theme.errors(traffic.errors, traffic.requests)
+    } else {
+        theme.dim()
+    };
     paint::text(buffer, area.x + 2, area.y + 1, area.width - 4, &name, name_style);
     paint::text(buffer, area.x + 2, area.y + 2, area.width - 4, &numbers, numbers_style);
 }

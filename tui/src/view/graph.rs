@@ -111,7 +111,8 @@ pub(super) fn layout(vertices: &[Vertex], arrows: &[Arrow], width: u16, height: 
         let arrow = if is_turned { Arrow { from: arrow.to, to: arrow.from } } else { *arrow };
         ways.push(Way { arrow, is_turned, stretches });
     }
-    let places = (0..vertices.len()).map(|index| Place { x: column_x[slots[index].layer], y: slots[index].y }).collect();
+    let places =
+        (0..vertices.len()).map(|index| Place { x: column_x[slots[index].layer], y: slots[index].y }).collect();
     Some(Layout { places, ways, width: used_width, height: used_height })
 }
 
@@ -204,12 +205,15 @@ fn order(slots: &[Slot], steps: &BTreeSet<(usize, usize)>) -> Vec<Vec<usize>> {
     }
     for sweep in 0..SWEEPS {
         let forward = sweep % 2 == 0;
-        let sequence: Vec<usize> = if forward { (1..layers).collect() } else { (0..layers.saturating_sub(1)).rev().collect() };
+        let sequence: Vec<usize> =
+            if forward { (1..layers).collect() } else { (0..layers.saturating_sub(1)).rev().collect() };
         for layer in sequence {
             let beside = if forward { layer - 1 } else { layer + 1 };
-            let place: BTreeMap<usize, usize> = columns[beside].iter().enumerate().map(|(at, slot)| (*slot, at)).collect();
+            let place: BTreeMap<usize, usize> =
+                columns[beside].iter().enumerate().map(|(at, slot)| (*slot, at)).collect();
             let weight = |slot: usize| {
-                let near: Vec<f64> = neighbours(steps, slot).filter_map(|it| place.get(&it)).map(|at| *at as f64).collect();
+                let near: Vec<f64> =
+                    neighbours(steps, slot).filter_map(|it| place.get(&it)).map(|at| *at as f64).collect();
                 if near.is_empty() { f64::NAN } else { near.iter().sum::<f64>() / near.len() as f64 }
             };
             let mut weighted: Vec<(f64, usize)> = columns[layer].iter().map(|slot| (weight(*slot), *slot)).collect();
@@ -285,7 +289,7 @@ fn spread(
     let least: u16 = senders.iter().take(usize::from(gaps)).map(|turns| GAP_COLUMNS_MIN + 2 * turns.len() as u16).sum();
     let boxes: u16 = widths.iter().sum();
     let surplus = width.checked_sub(boxes + least)?;
-    let extra = if gaps == 0 { 0 } else { (surplus / gaps).min(GAP_COLUMNS_MAX) };
+    let extra = surplus.checked_div(gaps).unwrap_or(0).min(GAP_COLUMNS_MAX);
     let mut x = 0;
     let mut column_x = Vec::with_capacity(columns.len());
     let mut turn_x = BTreeMap::new();
@@ -301,4 +305,50 @@ fn spread(
         }
     }
     Some((column_x, turn_x, x))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lays out boxes of one size in a wide space.
+    fn lay(vertices: usize, arrows: &[(usize, usize)]) -> Layout {
+        let vertices = vec![Vertex { width: 10, height: 4 }; vertices];
+        let arrows: Vec<Arrow> = arrows.iter().map(|(from, to)| Arrow { from: *from, to: *to }).collect();
+        layout(&vertices, &arrows, 200, 60).expect("there is room")
+    }
+
+    #[test]
+    fn callers_stand_left_of_what_they_call() {
+        let layout = lay(4, &[(0, 1), (1, 2), (0, 2), (2, 3)]);
+        let x: Vec<u16> = layout.places.iter().map(|place| place.x).collect();
+        assert!(x.is_sorted_by(|a, b| a < b), "{x:?}");
+        let long = layout.ways.iter().find(|way| way.arrow == Arrow { from: 0, to: 2 }).expect("it is drawn");
+        assert_eq!(long.stretches.len(), 2, "it passes a layer");
+    }
+
+    #[test]
+    fn a_cycle_is_opened_and_loops_are_left_out() {
+        let layout = lay(3, &[(0, 1), (1, 2), (2, 0), (1, 1)]);
+        let turned: Vec<Arrow> = layout.ways.iter().filter(|way| way.is_turned).map(|way| way.arrow).collect();
+        assert_eq!(turned, [Arrow { from: 2, to: 0 }]);
+        assert_eq!(layout.ways.len(), 3);
+    }
+
+    #[test]
+    fn boxes_of_a_layer_do_not_overlap() {
+        let layout = lay(6, &[(0, 1), (0, 2), (0, 3), (0, 4), (0, 5)]);
+        let mut y: Vec<u16> = layout.places[1..].iter().map(|place| place.y).collect();
+        y.sort();
+        assert!(y.windows(2).all(|pair| pair[0] + 4 < pair[1]), "{y:?}");
+        assert!(y.iter().all(|y| y + 4 <= layout.height), "{y:?}");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said() {
+        let vertices = vec![Vertex { width: 30, height: 4 }; 3];
+        let arrows = [Arrow { from: 0, to: 1 }, Arrow { from: 1, to: 2 }];
+        assert_eq!(layout(&vertices, &arrows, 80, 60), None);
+        assert_eq!(layout(&vertices, &[], 200, 10), None);
+    }
 }

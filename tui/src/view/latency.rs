@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use ratatui::buffer::Buffer;
+use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
@@ -19,7 +19,7 @@ use crate::view::{Theme, draw_absence, nothing_in_window};
 /// Buckets of `heatmap.sql` in one doubling of the duration.
 const BUCKETS_PER_OCTAVE: f64 = 8.0;
 /// The scale spans at least two decades, so that a steady service looks steady.
-const BUCKETS_MIN: usize = 53;
+const BUCKETS_MIN: f64 = 53.0;
 /// The percentiles from low to high, and the glyph of each line.
 const LINES: [(&str, &str, &str); 3] = [("p50", "p50_ns", "─"), ("p95", "p95_ns", "━"), ("p99", "p99_ns", "┅")];
 
@@ -54,7 +54,8 @@ pub(super) fn draw_plot(state: &State, theme: Theme, area: Rect, buffer: &mut Bu
     let (heading, area) = paint::split(area, 1);
     let operation = state.operation();
     let what = if operation.is_empty() { "all operations".to_owned() } else { operation };
-    let mut title = vec![Span::styled(service.to_owned(), theme.strong()), Span::styled(format!(" {what}"), theme.dim())];
+    let mut title =
+        vec![Span::styled(service.to_owned(), theme.strong()), Span::styled(format!(" {what}"), theme.dim())];
     let columns = state.heatmap_columns_ns();
     let step = columns.as_ref().map_or(String::new(), |(_, step)| format!("a column is {}", format::window(*step)));
     if area.width < 100 {
@@ -88,11 +89,9 @@ struct Plot {
     area: Rect,
     starts_ns: Vec<i64>,
     step: Duration,
-    bucket_min: i64,
-    /// Half cells a bucket is high, or buckets a half cell holds; one of the two is 1.
-    halves_per_bucket: usize,
-    buckets_per_half: usize,
-    /// Requests by column and half cell, the lowest duration first.
+    bucket_min: f64,
+    buckets_per_half: f64,
+    /// Requests by column and half cell, the lowest duration first; a bucket across two half cells is shared out.
     counts: Vec<Vec<f64>>,
     errors: Vec<f64>,
 }
@@ -113,13 +112,13 @@ impl Plot {
         let surplus = starts_ns.len().saturating_sub(usize::from(room.width));
         starts_ns.drain(..surplus);
         let halves = usize::from(room.height) * 2;
-        let needed = ((highest - lowest + 1) as usize).max(BUCKETS_MIN);
-        let (buckets_per_half, halves_per_bucket) = (needed.div_ceil(halves), (halves / needed).max(1));
-        let shown = (halves / halves_per_bucket * buckets_per_half) as i64;
-        let bucket_min = (lowest - (shown - (highest - lowest + 1)) / 2).max(0);
+        let used = (highest - lowest + 1) as f64;
+        let shown = used.max(BUCKETS_MIN);
+        let bucket_min = (lowest as f64 - (shown - used) / 2.0).max(0.0);
+        let buckets_per_half = shown / halves as f64;
         let counts = vec![vec![0.0; halves]; starts_ns.len()];
         let errors = vec![0.0; starts_ns.len()];
-        Some(Plot { area: room, starts_ns, step, bucket_min, halves_per_bucket, buckets_per_half, counts, errors })
+        Some(Plot { area: room, starts_ns, step, bucket_min, buckets_per_half, counts, errors })
     }
 
     fn count(&mut self, rows: &Rows) {
@@ -127,10 +126,12 @@ impl Plot {
             let Some(column) = self.column(rows.time_ns("step", row)) else { continue };
             let (requests, errors) = (rows.real("requests", row), rows.real("errors", row));
             self.errors[column] += errors;
-            let low = self.half(rows.whole("bucket", row) as f64);
-            for half in low..low + self.halves_per_bucket {
-                if let Some(count) = self.counts[column].get_mut(half) {
-                    *count += requests;
+            let bucket = rows.whole("bucket", row) as f64;
+            let (low, high) = (self.half(bucket), self.half(bucket + 1.0));
+            for half in low as usize..high.ceil() as usize {
+                let covered = high.min(half as f64 + 1.0) - low.max(half as f64);
+                if let Some(count) = self.counts[column].get_mut(half).filter(|_| covered > 1e-6) {
+                    *count += requests * covered / (high - low);
                 }
             }
         }
@@ -140,21 +141,20 @@ impl Plot {
         self.starts_ns.binary_search(&start_ns).ok()
     }
 
-    /// The half cell of a bucket, from the bottom.
-    fn half(&self, bucket: f64) -> usize {
-        let bucket = (bucket - self.bucket_min as f64).max(0.0);
-        (bucket / self.buckets_per_half as f64 * self.halves_per_bucket as f64) as usize
+    /// How many half cells from the bottom a bucket begins.
+    fn half(&self, bucket: f64) -> f64 {
+        (bucket - self.bucket_min).max(0.0) / self.buckets_per_half
     }
 
     /// The row of the terminal a duration is drawn in.
     fn y(&self, ns: f64) -> Option<u16> {
-        let line = (self.half(BUCKETS_PER_OCTAVE * ns.max(1.0).log2()) / 2) as u16;
+        let line = (self.half(BUCKETS_PER_OCTAVE * ns.max(1.0).log2()) / 2.0) as u16;
         (ns.is_finite() && line < self.area.height).then(|| self.area.bottom() - 1 - line)
     }
 
     fn draw_heat(&self, theme: Theme, buffer: &mut Buffer) {
-        let most = self.counts.iter().flatten().copied().fold(1.0, f64::max);
-        let level = |count: f64| if most <= 1.0 { 1.0 } else { count.ln() / most.ln() };
+        let most = self.counts.iter().flatten().copied().fold(0.0, f64::max);
+        let level = |count: f64| count.ln_1p() / most.ln_1p();
         for (column, counts) in self.counts.iter().enumerate() {
             for (line, halves) in counts.chunks(2).enumerate() {
                 let (low, high) = (halves[0], halves.get(1).copied().unwrap_or(0.0));
@@ -185,12 +185,11 @@ impl Plot {
                 let column = self.column(rows.time_ns("step", row));
                 let Some((column, y)) = column.zip(self.y(rows.real(column_name, row))) else { continue };
                 let Some(cell) = buffer.cell_mut((self.area.x + column as u16, y)) else { continue };
-                if theme.has_colour() && matches!(cell.symbol(), "█" | "▀" | "▄") {
-                    let heat = cell.fg;
-                    cell.reset();
-                    cell.set_bg(heat);
+                if matches!(cell.symbol(), "█" | "▀" | "▄") {
+                    stamp(cell, glyph).set_style(theme.line());
+                } else {
+                    cell.set_symbol(glyph).set_style(theme.line());
                 }
-                cell.set_symbol(glyph).set_style(theme.line());
             }
         }
     }
@@ -201,7 +200,7 @@ impl Plot {
         for exponent in 0..13 {
             for factor in [1.0, 2.0, 5.0] {
                 let ns = factor * 10_f64.powi(exponent);
-                let Some(y) = self.y(ns).filter(|_| BUCKETS_PER_OCTAVE * ns.log2() >= self.bucket_min as f64) else {
+                let Some(y) = self.y(ns).filter(|_| BUCKETS_PER_OCTAVE * ns.log2() >= self.bucket_min) else {
                     continue;
                 };
                 let is_decade = factor == 1.0;
@@ -255,17 +254,17 @@ impl Plot {
         let y = self.area.y - 1;
         if cursor_ns.is_some() {
             for y in self.area.top()..=self.area.bottom() {
-                if let Some(cell) = buffer.cell_mut((self.area.x + column as u16, y)) {
-                    if cell.symbol() == " " {
-                        cell.set_symbol("┊").set_style(theme.accent());
-                    } else {
-                        cell.set_style(theme.selected());
-                    }
+                let Some(cell) = buffer.cell_mut((self.area.x + column as u16, y)) else { continue };
+                match cell.symbol() {
+                    " " => _ = cell.set_symbol("┊").set_style(theme.accent()),
+                    "█" | "▀" | "▄" => _ = stamp(cell, "┊").set_style(theme.line()),
+                    _ => {}
                 }
             }
             paint::text(buffer, self.area.x + column as u16, y, 1, "▾", theme.accent());
         }
-        let row = rows.and_then(|rows| (0..rows.len()).find(|row| rows.time_ns("step", *row) == start_ns).zip(Some(rows)));
+        let row =
+            rows.and_then(|rows| (0..rows.len()).find(|row| rows.time_ns("step", *row) == start_ns).zip(Some(rows)));
         let mut spans = vec![Span::styled(format!("{}Z", format::clock(start_ns, false)), theme.strong())];
         match row {
             None => spans.push(Span::styled("  no requests", theme.dim())),
@@ -290,6 +289,13 @@ impl Plot {
         };
         paint::line(buffer, x, y, width, &Line::from(spans));
     }
+}
+
+/// Puts a glyph over a cell of heat; the heat stays behind it.
+fn stamp<'a>(cell: &'a mut Cell, glyph: &str) -> &'a mut Cell {
+    let heat = cell.fg;
+    cell.reset();
+    cell.set_bg(heat).set_symbol(glyph)
 }
 
 /// Smallest and largest bucket.

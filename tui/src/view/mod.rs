@@ -93,11 +93,11 @@ fn draw_header(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
     for (index, tab) in Screen::TABS.iter().enumerate() {
         let is_here = *tab == state.screen || (*tab == Screen::Traces && state.screen == Screen::Waterfall);
         let style = if is_here { theme.selected() } else { theme.dim() };
-        spans.push(Span::styled(format!(" {} {} ", index + 1, tab_name(*tab)), style));
+        spans.push(Span::styled(format!(" {} {} ", index + 1, tab_name(*tab, area.width < 100)), style));
     }
     paint::line(buffer, area.x, area.y, area.width, &Line::from(spans));
     let (mark, style) = match state.link() {
-        Link::Lost(_) => ("○ no connection", theme.bad()),
+        Link::Lost(_) => ("○ no answer", theme.bad()),
         _ if state.paused => ("‖ paused", theme.warn()),
         Link::Refused(_) => ("● error", theme.bad()),
         Link::Connecting => ("○ asking", theme.dim()),
@@ -125,10 +125,14 @@ fn draw_status(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
     }
     if let Link::Lost(failure) | Link::Refused(failure) = state.link() {
         let what = failure.what.replace(['\n', '\r'], " ");
-        let room = usize::from(area.width).saturating_sub(failure.next_step.chars().count() + 6).max(20);
+        // Both in full when they fit; else what is wrong keeps the larger part.
+        let width = usize::from(area.width).saturating_sub(4);
+        let room = width.saturating_sub(failure.next_step.chars().count()).max(width * 6 / 10);
+        let what = format::fit(&what, room);
+        let next_step = format::fit(&failure.next_step, width - what.chars().count());
         let line = Line::from(vec![
-            Span::styled(format!(" {}", format::fit(&what, room)), theme.bad()),
-            Span::styled(format!(": {}", failure.next_step), theme.text()),
+            Span::styled(format!(" {what}"), theme.bad()),
+            Span::styled(format!(": {next_step}"), theme.text()),
         ]);
         paint::line(buffer, area.x, area.y, area.width, &line);
     }
@@ -147,14 +151,9 @@ fn draw_keys(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
         (None, Screen::Dependencies) => {
             &[("jk", "move"), ("hl", "follow"), ("enter", "latency"), ("/", "filter"), ("o", "sort"), ("t", "window")]
         }
-        (None, Screen::Traces) => &[
-            ("jk", "move"),
-            ("enter", "open"),
-            ("o", "order"),
-            ("[]", "service"),
-            ("/", "filter"),
-            ("t", "window"),
-        ],
+        (None, Screen::Traces) => {
+            &[("jk", "move"), ("enter", "open"), ("o", "order"), ("[]", "service"), ("/", "filter"), ("t", "window")]
+        }
         (None, Screen::Waterfall) if state.waterfall.in_details => &[("jk", "scroll"), ("enter", "back to spans")],
         (None, Screen::Waterfall) => {
             &[("jk", "move"), ("hl", "fold"), ("enter", "details"), ("/", "filter"), ("esc", "back")]
@@ -176,10 +175,11 @@ fn draw_keys(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
     paint::line(buffer, area.x, area.y, area.width, &Line::from(spans));
 }
 
-fn tab_name(screen: Screen) -> &'static str {
+fn tab_name(screen: Screen, is_narrow: bool) -> &'static str {
     match screen {
         Screen::Services => "services",
         Screen::Latency => "latency",
+        Screen::Dependencies if is_narrow => "edges",
         Screen::Dependencies => "dependencies",
         Screen::Traces | Screen::Waterfall => "traces",
     }

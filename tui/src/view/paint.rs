@@ -72,7 +72,8 @@ pub(crate) fn heading(buffer: &mut Buffer, area: Rect, theme: Theme, title: Vec<
     let mut title = Line::from(title);
     title.spans.insert(0, Span::raw(" "));
     title.spans.push(Span::raw(" "));
-    let shown = Rect { x: area.x + 1, width: (title.width() as u16).min(area.width.saturating_sub(2)), height: 1, ..area };
+    let shown =
+        Rect { x: area.x + 1, width: (title.width() as u16).min(area.width.saturating_sub(2)), height: 1, ..area };
     Clear.render(shown.intersection(buffer.area), buffer);
     line(buffer, shown.x, shown.y, shown.width, &title);
     let taken = title.width() + remark.chars().count() + 4;

@@ -28,7 +28,8 @@ pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer)
         if state.services_with_details() { (order.len() as u16 + 3).min(area.height / 3) } else { area.height };
     let (list, below) = paint::split(area, list_height);
     let (heading, list) = paint::split(list, 1);
-    let remark = format!("{} of {} · rate and p95 over {}", order.len(), shown.rows.len(), format::window(state.window));
+    let remark =
+        format!("{} of {} · rate and p95 over {}", order.len(), shown.rows.len(), format::window(state.window));
     paint::heading(buffer, heading, theme, vec![Span::styled("services", theme.strong())], &remark);
 
     let spark = sparkline_columns(state.width) as u16;
@@ -99,9 +100,9 @@ pub(super) struct Operations<'a> {
 }
 
 pub(super) fn draw_operations(theme: Theme, area: Rect, buffer: &mut Buffer, operations: Operations) {
-    let most = operations.shown.map_or(0.0, |shown| {
-        (0..shown.rows.len()).map(|row| shown.rows.real("requests", row)).fold(0.0, f64::max)
-    });
+    let most = operations
+        .shown
+        .map_or(0.0, |shown| (0..shown.rows.len()).map(|row| shown.rows.real("requests", row)).fold(0.0, f64::max));
     let bar = if area.width >= 120 { 30 } else { 0 };
     let taken = 2 + 9 + 5 * (NUMBER + 1) + if bar > 0 { bar + 2 } else { 0 };
     let mut columns = vec![

@@ -127,38 +127,10 @@ fn no_color_means_none() {
         let mut state = state(200, 60);
         press(&mut state, keys);
         let buffer = screen(&state, Theme::new(Some("1")));
-        let coloured = buffer.content.iter().filter(|cell| {
-            cell.fg != ratatui::style::Color::Reset || cell.bg != ratatui::style::Color::Reset
-        });
+        let coloured = buffer
+            .content
+            .iter()
+            .filter(|cell| cell.fg != ratatui::style::Color::Reset || cell.bg != ratatui::style::Color::Reset);
         assert_eq!(coloured.count(), 0, "after {keys}");
-    }
-}
-
-// TEMPORARY-DUMP
-#[test]
-fn dump_ansi() {
-    use ratatui::style::{Color, Modifier};
-    for (name, keys) in [("services","j j"),("latency","2"),("moment","j j enter j h h h h h h"),("deps","3 j j j j"),("traces","j j enter enter j"),("waterfall","4 enter j"),("help","?"),("sql","3 s")] {
-        for (w, h) in SIZES {
-            let mut state = state(w, h);
-            press(&mut state, keys);
-            let b = screen(&state, Theme::new(None));
-            let mut out = String::new();
-            for y in 0..h {
-                for x in 0..w {
-                    let c = &b[(x, y)];
-                    out.push_str("\x1b[0");
-                    if c.modifier.contains(Modifier::BOLD) { out.push_str(";1"); }
-                    if c.modifier.contains(Modifier::REVERSED) { out.push_str(";7"); }
-                    if let Color::Indexed(i) = c.fg { out.push_str(&format!(";38;5;{i}")); }
-                    if let Color::Indexed(i) = c.bg { out.push_str(&format!(";48;5;{i}")); }
-                    out.push('m');
-                    out.push_str(c.symbol());
-                }
-                out.push('\n');
-            }
-            std::fs::create_dir_all("/tmp/tuidump").unwrap();
-            std::fs::write(format!("/tmp/tuidump/{name}_{w}.ans"), out).unwrap();
-        }
     }
 }

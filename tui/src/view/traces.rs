@@ -65,7 +65,8 @@ fn draw_heading(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
         title.push(Span::styled(format!(" {from} to {to}"), theme.warn()));
     }
     paint::heading(buffer, area, theme, title, "");
-    let orders = Order::ALL.map(|order| if order == traces.order { format!("[{}]", order.name()) } else { order.name().to_owned() });
+    let orders = Order::ALL
+        .map(|order| if order == traces.order { format!("[{}]", order.name()) } else { order.name().to_owned() });
     let orders = Span::styled(format!(" {} ", orders.join(" ")), theme.text());
     paint::text_right(buffer, Rect { width: area.width.saturating_sub(1), ..area }, area.y, &orders.into());
 }

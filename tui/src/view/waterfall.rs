@@ -116,10 +116,8 @@ fn draw_spans(
         let share = |ns: f64| ns / tree.duration_ns.max(1.0);
         draw_bar(Rect { y, height: 1, ..bars }, buffer, share(offset_ns), share(duration_ns), colour);
         let is_error = rows.text("status", node.row) == "Error";
-        let took = Line::from(Span::styled(
-            format::nanos(duration_ns),
-            if is_error { theme.bad() } else { theme.dim() },
-        ));
+        let took =
+            Line::from(Span::styled(format::nanos(duration_ns), if is_error { theme.bad() } else { theme.dim() }));
         paint::text_right(buffer, area, y, &took);
         if index == selected {
             let place = Rect { y, height: 1, ..area };
@@ -156,7 +154,8 @@ fn draw_scale(theme: Theme, area: Rect, buffer: &mut Buffer, duration_ns: f64) {
     let parts = if area.width >= 60 { 4 } else { 2 };
     for part in 0..parts {
         let x = area.x + area.width * part / parts;
-        let label = if part == 0 { "0".to_owned() } else { format::nanos(duration_ns * f64::from(part) / f64::from(parts)) };
+        let label =
+            if part == 0 { "0".to_owned() } else { format::nanos(duration_ns * f64::from(part) / f64::from(parts)) };
         paint::text(buffer, x, area.y, 9, &format!("╷{label}"), theme.dim());
     }
 }
@@ -216,10 +215,7 @@ fn draw_details(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer, ro
         (hidden, false) => format!("{hidden} more lines: enter"),
     };
     let colour = theme.service(state.waterfall.tree.service_index(rows.text("service", node.row)));
-    let title = vec![
-        Span::styled("■ ", colour),
-        Span::styled(rows.text("name", node.row).to_owned(), theme.strong()),
-    ];
+    let title = vec![Span::styled("■ ", colour), Span::styled(rows.text("name", node.row).to_owned(), theme.strong())];
     paint::heading(buffer, heading, theme, title, &remark);
     if state.waterfall.in_details {
         paint::text(buffer, heading.x, heading.y, 1, "▌", theme.accent());
