@@ -9,5 +9,6 @@ select
   attributes
 from logs
 where trace_id = $trace
+  and ($around_ms = 0 or time > to_timestamp_millis($around_ms) - interval '1 hour')
 order by time
 limit 5000

@@ -114,7 +114,8 @@ pub(crate) struct State {
     back: Vec<Screen>,
     windows: Vec<Duration>,
     shown: BTreeMap<Panel, Shown>,
-    failures: BTreeMap<Panel, Failure>,
+    /// The last failure of a panel with the SQL that failed.
+    failures: BTreeMap<Panel, (String, Failure)>,
 }
 
 impl State {
@@ -183,15 +184,19 @@ impl State {
 
     /// When the newest answer of this screen came, nanoseconds since the Unix epoch.
     pub(crate) fn refreshed_ns(&self) -> Option<i64> {
-        self.panels().iter().filter_map(|panel| self.shown(*panel)).map(|shown| shown.at_ns).max()
+        self.questions().iter().filter_map(|question| self.shown(question.panel)).map(|shown| shown.at_ns).max()
     }
 
     pub(crate) fn link(&self) -> Link<'_> {
-        let panels = self.panels();
-        match panels.iter().find_map(|panel| self.failures.get(panel)) {
+        let questions = self.questions();
+        let failure = questions.iter().find_map(|question| {
+            let (sql, failure) = self.failures.get(&question.panel)?;
+            (*sql == question.sql).then_some(failure)
+        });
+        match failure {
             Some(failure) if failure.unreachable => Link::Lost(failure),
             Some(failure) => Link::Refused(failure),
-            None if panels.iter().any(|panel| self.shown(*panel).is_some()) => Link::Live,
+            None if questions.iter().any(|question| self.shown(question.panel).is_some()) => Link::Live,
             None => Link::Connecting,
         }
     }
@@ -204,16 +209,6 @@ impl State {
             Screen::Dependencies => &self.dependencies.filter,
             Screen::Traces => &self.traces.filter,
             Screen::Waterfall => &self.waterfall.filter,
-        }
-    }
-
-    fn panels(&self) -> &'static [Panel] {
-        match self.screen {
-            Screen::Services => &[Panel::Services, Panel::ServicesOverTime],
-            Screen::Latency => &[Panel::Services, Panel::Operations, Panel::Heatmap, Panel::Percentiles],
-            Screen::Dependencies => &[Panel::Dependencies, Panel::ConsumerLag],
-            Screen::Traces => &[Panel::Traces],
-            Screen::Waterfall => &[Panel::Trace, Panel::TraceLogs],
         }
     }
 
@@ -233,12 +228,12 @@ impl State {
             Ok(rows) => {
                 self.failures.remove(&panel);
                 if panel == Panel::Trace {
-                    self.waterfall.tree = Tree::new(&rows, &answer.question.subject);
+                    self.waterfall.grow(Tree::new(&rows, &answer.question.subject));
                 }
                 self.shown.insert(panel, Shown { question: answer.question, at_ns: answer.at_ns, rows });
             }
             Err(failure) => {
-                self.failures.insert(panel, failure);
+                self.failures.insert(panel, (answer.question.sql, failure));
             }
         }
     }

@@ -179,6 +179,7 @@ fn a_whole_trace_id_as_filter_opens_that_trace() {
     }
     press(&mut state, "enter enter");
     assert_eq!((state.screen, state.waterfall.trace_id.as_str()), (Screen::Waterfall, id));
+    assert!(!sql(&state, Panel::Trace).contains("to_timestamp_millis(0)"), "its time is known from its spans");
 }
 
 #[test]

@@ -31,6 +31,14 @@ impl Waterfall {
         *self = Waterfall { trace_id: trace_id.to_owned(), around_ms, ..Waterfall::default() };
     }
 
+    /// Once it is known when the trace was, the traces linked to it can be looked for around that time.
+    pub(super) fn grow(&mut self, tree: Tree) {
+        if self.around_ms == 0 && !tree.nodes.is_empty() {
+            self.around_ms = tree.start_ns / 1_000_000;
+        }
+        self.tree = tree;
+    }
+
     /// True when the details were in front.
     pub(super) fn leave_details(&mut self) -> bool {
         std::mem::take(&mut self.in_details)
