@@ -6,10 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use arrow::array::AsArray;
-use arrow::datatypes::Int64Type;
-use futures::TryStreamExt;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const KILLS: u64 = 20;
 const CLIENTS: u64 = 4;
@@ -45,7 +42,7 @@ async fn acknowledged_spans_survive_twenty_kills_and_appear_once() -> anyhow::Re
     e2e::wait_for("the collector to recover", || async { post(offset, "last").await.ok() }).await?;
     collector.kill();
 
-    let stored = stored(folder.path()).await?;
+    let stored = stored(folder.path(), offset).await?;
     for request in &acknowledged {
         assert_eq!(stored.get(request), Some(&(SPANS as i64, SPANS as i64)), "acknowledged request {request}");
     }
@@ -120,22 +117,14 @@ fn fastrand() -> u64 {
 }
 
 /// Rows and distinct spans by request.
-async fn stored(folder: &std::path::Path) -> anyhow::Result<HashMap<String, (i64, i64)>> {
-    let engine = query::Engine::open(folder)?;
+async fn stored(folder: &std::path::Path, offset: u16) -> anyhow::Result<HashMap<String, (i64, i64)>> {
+    let (folder, offset_text) = (folder.display().to_string(), offset.to_string());
+    let _query = e2e::Process::start_quiet(["query", "--data-dir", &folder, "--port-offset", &offset_text]);
+    let query = e2e::Query::at(7317 + offset);
     let sql = "SELECT attributes['request'] AS request, count(*) AS stored, count(DISTINCT span_id) AS distinct_spans \
                FROM spans WHERE service = 'crash' GROUP BY 1";
-    let (_, batches) = engine.sql(sql).await?;
-    let batches: Vec<_> = batches.try_collect().await?;
-    let mut stored = HashMap::new();
-    for batch in batches {
-        let requests = arrow::compute::cast(&batch["request"], &arrow::datatypes::DataType::Utf8)?;
-        for row in 0..batch.num_rows() {
-            let count = |name: &str| batch[name].as_primitive::<Int64Type>().value(row);
-            stored.insert(
-                requests.as_string::<i32>().value(row).to_owned(),
-                (count("stored"), count("distinct_spans")),
-            );
-        }
-    }
-    Ok(stored)
+    let rows = e2e::wait_for("the query node to answer", || async { query.sql(sql).await.ok() }).await?;
+    let number = |row: &Value, name: &str| row[name].as_i64().unwrap_or(-1);
+    let request = |row: &Value| row["request"].as_str().unwrap_or("").to_owned();
+    Ok(rows.iter().map(|row| (request(row), (number(row, "stored"), number(row, "distinct_spans")))).collect())
 }

@@ -8,7 +8,6 @@ use anyhow::Context;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Int64Type;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use futures::TryStreamExt;
 use observe::{Counts, SignalCounts};
 
 const INSTANCE: &str = "resource['service.instance.id']";
@@ -47,8 +46,10 @@ pub(crate) fn read_counts(folder: &Path) -> anyhow::Result<Vec<Counts>> {
 }
 
 /// Stored and distinct rows of each signal, of the instances that were counted.
-pub(crate) async fn compare(data_dir: &Path, counts: &[Counts]) -> anyhow::Result<Vec<Row>> {
-    let engine = query::Engine::open(data_dir)?;
+pub(crate) async fn compare(mut settings: query::Args, counts: &[Counts]) -> anyhow::Result<Vec<Row>> {
+    // The same engine that answers users, with room for every point of a long run in one answer.
+    settings.limits.query_answer_rows_max = usize::MAX;
+    let engine = query::Engine::open(&settings).await?;
     let instances: HashSet<&str> = counts.iter().map(|count| count.instance.as_str()).collect();
     let spans = count(&engine, "spans", "trace_id || span_id", &instances).await?;
     let logs = count(&engine, "logs", "attributes['log.record.uid']", &instances).await?;
@@ -79,8 +80,8 @@ async fn count(
         "SELECT {INSTANCE} AS instance, count(*) AS stored, count(DISTINCT {id}) AS distinct_ids FROM {table} GROUP BY 1"
     );
     let mut sums = HashMap::from([("stored", 0), ("distinct_ids", 0)]);
-    let (_, mut batches) = engine.sql(&sql).await?;
-    while let Some(batch) = batches.try_next().await? {
+    let mut answer = engine.sql(&sql).await?;
+    while let Some(batch) = answer.next().await? {
         let instance = arrow::compute::cast(&batch["instance"], &arrow::datatypes::DataType::Utf8)?;
         for row in 0..batch.num_rows() {
             if instance.is_valid(row) && instances.contains(instance.as_string::<i32>().value(row)) {
@@ -99,8 +100,8 @@ async fn points(engine: &query::Engine, instances: &HashSet<&str>) -> anyhow::Re
     let mut distinct = HashSet::new();
     for table in model::Signal::Metrics.tables() {
         let sql = format!("SELECT {INSTANCE} AS instance, scope_name, name, attributes, time FROM {}", table.name());
-        let (_, mut batches) = engine.sql(&sql).await?;
-        while let Some(batch) = batches.try_next().await? {
+        let mut answer = engine.sql(&sql).await?;
+        while let Some(batch) = answer.next().await? {
             let options = FormatOptions::default();
             let columns: Vec<ArrayFormatter<'_>> = batch
                 .columns()

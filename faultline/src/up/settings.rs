@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgMatches, Args as _, FromArgMatches};
+use clap::{ArgMatches, FromArgMatches};
 
 use super::part::Part;
 
@@ -42,6 +42,7 @@ pub(crate) struct Args {
     pub(crate) own: Own,
     pub(crate) tui: tui::Args,
     pub(crate) observe: observe::Args,
+    pub(crate) query: query::Args,
     /// Settings of all parts by name.
     pub(crate) parts: ArgMatches,
 }
@@ -99,6 +100,7 @@ impl FromArgMatches for Args {
             own: Own::from_arg_matches(matches)?,
             tui: tui::Args::from_arg_matches(matches)?,
             observe: observe::Args::from_arg_matches(matches)?,
+            query: query::Args::from_arg_matches(matches)?,
             parts: matches.clone(),
         })
     }

@@ -125,6 +125,6 @@ impl Stack {
 
     async fn account(&self, args: &Args) -> anyhow::Result<Vec<accounting::Row>> {
         let counts = accounting::read_counts(&self.counts_dir())?;
-        accounting::compare(&args.data_dir(), &counts).await
+        accounting::compare(args.query.clone(), &counts).await
     }
 }
