@@ -46,6 +46,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     let (width, height) = terminal.size()?;
     let mut state = State::new(&args.query_url, args.window, width, height);
     let mut hangup = signal(SignalKind::hangup()).context("could not listen for SIGHUP")?;
+    let lost = terminal.lost();
     let mut keys = EventStream::new();
     let mut is_stale = true;
     loop {
@@ -57,6 +58,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
         let event = tokio::select! {
             _ = stop.cancelled() => return Ok(()),
             _ = hangup.recv() => return Ok(()),
+            _ = lost.cancelled() => anyhow::bail!("something panicked while the screen was shown; its message is above"),
             key = keys.next() => match key.context("the terminal sends no more keys")?.context("could not read keys")? {
                 crossterm::event::Event::Key(key) => Event::Key(key),
                 crossterm::event::Event::Resize(width, height) => Event::Resized { width, height },
