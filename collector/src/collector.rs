@@ -27,7 +27,7 @@ pub(crate) struct Collector {
     pub counts: Arc<Counts>,
     pub limits: Limits,
     notices: Notices,
-    decoders: Semaphore,
+    decoders: Arc<Semaphore>,
 }
 
 /// A request read whole and not yet looked into.
@@ -47,7 +47,7 @@ impl Collector {
             gate: Gate::new(&limits),
             counts: Arc::default(),
             notices: Notices::default(),
-            decoders: Semaphore::new(limits.decoders_max()),
+            decoders: Arc::new(Semaphore::new(limits.decoders_max())),
             limits,
         })
     }
@@ -83,9 +83,14 @@ impl Collector {
         let decoded = if received.compression == Compression::Identity && received.body.len() <= INLINE_BYTES_MAX {
             catch_unwind(AssertUnwindSafe(|| decode(&writer, received, bytes_max))).ok()
         } else {
-            // The semaphore is never closed, so an error cannot come; the permit only has to live until the end.
-            let _decoder = self.decoders.acquire().await;
-            tokio::task::spawn_blocking(move || decode(&writer, received, bytes_max)).await.ok()
+            // The permit goes along: a client that leaves stops waiting, not the work that has begun. The semaphore is never
+            // closed, so there always is one.
+            let permit = Arc::clone(&self.decoders).acquire_owned().await;
+            let work = move || {
+                let _permit = permit;
+                decode(&writer, received, bytes_max)
+            };
+            tokio::task::spawn_blocking(work).await.ok()
         };
         decoded.unwrap_or_else(|| {
             if let Some(unsaid) = self.notices.defect.due() {

@@ -2,8 +2,8 @@
 //!
 //! There are no spans and no log lines per request: the collector exports to itself, and would otherwise feed itself.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use model::Signal;
@@ -62,14 +62,15 @@ impl Counts {
     }
 }
 
-/// Registers the instruments; the reader calls them when it exports.
+/// Registers the instruments; the reader calls them when it exports. They hold nothing: a collector that ended stays silent.
 pub(crate) fn observe(collector: &Arc<Collector>, meter: &Meter) {
-    let of = Arc::clone(collector);
+    let of = Arc::downgrade(collector);
     meter
         .u64_observable_counter("faultline.collector.requests")
         .with_description("Export requests by outcome: accepted, refused (full), invalid, failed")
         .with_unit("{request}")
         .with_callback(move |instrument| {
+            let Some(of) = of.upgrade() else { return };
             for signal in Signal::ALL {
                 let counts = &of.counts.signals[signal as usize];
                 observe_one(instrument, &counts.requests_accepted, signal, "accepted");
@@ -80,7 +81,7 @@ pub(crate) fn observe(collector: &Arc<Collector>, meter: &Meter) {
         })
         .build();
 
-    let of = Arc::clone(collector);
+    let of = Arc::downgrade(collector);
     meter
         .u64_observable_counter("faultline.collector.items")
         .with_description(
@@ -88,6 +89,7 @@ pub(crate) fn observe(collector: &Arc<Collector>, meter: &Meter) {
         )
         .with_unit("{item}")
         .with_callback(move |instrument| {
+            let Some(of) = of.upgrade() else { return };
             for signal in Signal::ALL {
                 let counts = &of.counts.signals[signal as usize];
                 observe_one(instrument, &counts.items_accepted, signal, "accepted");
@@ -130,12 +132,13 @@ pub(crate) fn observe(collector: &Arc<Collector>, meter: &Meter) {
         |of| of.writer.status().log_bytes_max,
     );
 
-    let of = Arc::clone(collector);
+    let of = Arc::downgrade(collector);
     meter
         .u64_observable_counter("faultline.collector.queue.refused")
         .with_description("Requests the store had no place for")
         .with_unit("{request}")
         .with_callback(move |instrument| {
+            let Some(of) = of.upgrade() else { return };
             for signal in of.writer.status().signals {
                 instrument.observe(signal.refused, &[KeyValue::new("otlp.signal", signal.signal)]);
             }
@@ -156,12 +159,16 @@ fn gauge(
     help: &'static str,
     value: impl Fn(&Collector) -> u64 + Send + Sync + 'static,
 ) {
-    let of = Arc::clone(collector);
+    let of: Weak<Collector> = Arc::downgrade(collector);
     meter
         .u64_observable_gauge(name)
         .with_description(help)
         .with_unit(unit)
-        .with_callback(move |instrument| instrument.observe(value(&of), &[]))
+        .with_callback(move |instrument| {
+            if let Some(of) = of.upgrade() {
+                instrument.observe(value(&of), &[]);
+            }
+        })
         .build();
 }
 

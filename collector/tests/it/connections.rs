@@ -24,14 +24,17 @@ async fn a_body_that_stalls_is_408() {
 #[tokio::test]
 async fn a_silent_connection_is_closed_before_and_within_a_header() {
     let collector = TestCollector::with(&["--otlp-idle-seconds-max=1"]).await;
+    let mut silent = Vec::new();
     for port in [collector.grpc, collector.http] {
         for start in [&b""[..], b"PRI * HTTP/2.0\r\n", b"POST /v1/traces HTTP/1.1\r\nhost: t"] {
             let mut socket = TcpStream::connect(port).await.expect("it listens");
             socket.write_all(start).await.expect("it reads");
-            let mut rest = Vec::new();
-            // Closed with or without a word; a reset is an end as well.
-            let _ = socket.read_to_end(&mut rest).await;
+            silent.push(socket);
         }
+    }
+    for mut socket in silent {
+        // Closed with or without a word; a reset is an end as well.
+        let _ = socket.read_to_end(&mut Vec::new()).await;
     }
     collector.stopped().await;
 }

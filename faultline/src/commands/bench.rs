@@ -45,7 +45,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) batch: u32,
 
-    /// TCP connections
+    /// Connections; over HTTP/1.1 each request at once takes one of its own
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) connections: u32,
 
@@ -136,7 +136,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         false => print!("{report}"),
     }
     match report.stored {
-        Some(stored) if !stored.complete(outcome.accepted, outcome.unknown) => bail!("{}", stored.difference(outcome.accepted)),
+        _ if outcome.accepted == 0 => bail!("{} accepted nothing", args.endpoint()),
+        Some(stored) if !stored.complete(outcome.accepted, outcome.unknown) => {
+            bail!("{}", stored.difference(outcome.accepted))
+        }
         _ => Ok(()),
     }
 }

@@ -77,7 +77,10 @@ mod tests {
     fn every_value_is_within_its_bucket() {
         for micros in [0, 1, 63, 64, 65, 127, 128, 1_000, 12_345, 999_999, 3_600_000_000] {
             let upper = upper_bound(bucket(micros) as u64);
-            assert!(upper >= micros && upper as f64 <= micros as f64 * 1.016 + 1.0, "{micros} is in the bucket up to {upper}");
+            assert!(
+                upper >= micros && upper as f64 <= micros as f64 * 1.016 + 1.0,
+                "{micros} is in the bucket up to {upper}"
+            );
         }
     }
 

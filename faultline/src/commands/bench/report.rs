@@ -1,5 +1,6 @@
 //! The result as a table for people and as one JSON object for programs.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
@@ -28,7 +29,8 @@ pub(crate) struct Report {
     requests: u64,
     refused_requests: u64,
     error_requests: u64,
-    errors: Vec<(String, u64)>,
+    /// What was said with refusals and errors, and how often.
+    reasons: BTreeMap<String, u64>,
     p50_ms: f64,
     p99_ms: f64,
     max_ms: f64,
@@ -92,7 +94,7 @@ impl Report {
             requests: outcome.requests,
             refused_requests: outcome.refused,
             error_requests: outcome.errors,
-            errors: outcome.sentences.clone().into_iter().collect(),
+            reasons: outcome.sentences.clone(),
             p50_ms: outcome.latency.quantile(0.5).as_secs_f64() * 1e3,
             p99_ms: outcome.latency.quantile(0.99).as_secs_f64() * 1e3,
             max_ms: outcome.latency.max().as_secs_f64() * 1e3,
@@ -105,7 +107,8 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (what, rate) = (self.signal, self.rate.map_or("max".to_owned(), |rate| format!("{}/s", grouped(rate as u64))));
+        let (what, rate) =
+            (self.signal, self.rate.map_or("max".to_owned(), |rate| format!("{}/s", grouped(rate as u64))));
         writeln!(f, "{what} over {} to {}, rate {rate}", self.protocol, self.endpoint)?;
         writeln!(
             f,
@@ -116,11 +119,15 @@ impl fmt::Display for Report {
         let megabytes = self.accepted_per_second * self.item_bytes / 1e6;
         let per_second = grouped(self.accepted_per_second as u64);
         line(f, "accepted", format!("{} records, {per_second}/s, {megabytes:.1} MB/s", grouped(self.accepted)))?;
-        line(f, "answered", format!("p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms", self.p50_ms, self.p99_ms, self.max_ms))?;
+        line(
+            f,
+            "answered",
+            format!("p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms", self.p50_ms, self.p99_ms, self.max_ms),
+        )?;
         line(f, "rejected", format!("{} records", grouped(self.rejected)))?;
         line(f, "refused", format!("{} of {} requests", grouped(self.refused_requests), grouped(self.requests)))?;
         line(f, "errors", format!("{} requests", grouped(self.error_requests)))?;
-        for (sentence, times) in &self.errors {
+        for (sentence, times) in &self.reasons {
             line(f, "", format!("{times} x {sentence}"))?;
         }
         if let Some(target) = &self.target {

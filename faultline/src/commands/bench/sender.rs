@@ -18,8 +18,8 @@ use super::{Args, Kind, Protocol};
 pub(crate) enum Answer {
     /// Kept, but for that many records.
     Accepted { rejected: u64 },
-    /// The endpoint had no room for it.
-    Refused,
+    /// The endpoint had no room for it, for the reason it gave.
+    Refused(String),
     /// Anything else it said.
     Error(String),
     /// It said nothing, so what became of the request is not known.
@@ -81,7 +81,7 @@ impl Sender {
                         Ok(body) => accepted(&body),
                         Err(error) => Answer::Silence(error.to_string()),
                     },
-                    429 | 503 => Answer::Refused,
+                    code @ (429 | 503) => Answer::Refused(format!("HTTP status {code}")),
                     code => Answer::Error(format!("HTTP status {code}")),
                 }
             }
@@ -105,7 +105,7 @@ fn failed(status: &Status) -> Answer {
     match status.code() {
         // A status made by this side has the transport's error as its source.
         _ if std::error::Error::source(status).is_some() => Answer::Silence(sentence),
-        Code::Unavailable | Code::ResourceExhausted => Answer::Refused,
+        Code::Unavailable | Code::ResourceExhausted => Answer::Refused(sentence),
         Code::Unknown | Code::Cancelled => Answer::Silence(sentence),
         _ => Answer::Error(sentence),
     }

@@ -13,7 +13,9 @@ use opentelemetry_proto::tonic::metrics::v1::{
     Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, metric, number_data_point,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span::SpanKind, status::StatusCode};
+use opentelemetry_proto::tonic::trace::v1::{
+    ResourceSpans, ScopeSpans, Span, Status, span::SpanKind, status::StatusCode,
+};
 use prost::Message;
 
 use super::Kind;
@@ -207,7 +209,10 @@ fn span(item: u32) -> Span {
             text("enduser.id", &format!("user-{:08}", item.wrapping_mul(2_654_435_761) % 100_000_000)),
             text("payment.currency", if item.is_multiple_of(3) { "EUR" } else { "USD" }),
         ],
-        status: Some(Status { code: if failed { StatusCode::Error } else { StatusCode::Unset } as i32, ..Default::default() }),
+        status: Some(Status {
+            code: if failed { StatusCode::Error } else { StatusCode::Unset } as i32,
+            ..Default::default()
+        }),
         ..Default::default()
     }
 }
@@ -335,7 +340,8 @@ mod tests {
                 panic!("a gauge was encoded")
             };
             for point in &gauge.data_points {
-                let Some(Value::StringValue(id)) = point.attributes[0].value.clone().and_then(|value| value.value) else {
+                let Some(Value::StringValue(id)) = point.attributes[0].value.clone().and_then(|value| value.value)
+                else {
                     panic!("the id is text")
                 };
                 assert!(points.insert(id));

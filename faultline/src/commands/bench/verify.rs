@@ -53,7 +53,8 @@ pub(crate) async fn stored(args: &Args, template: &Template, accepted: u64) -> a
 }
 
 async fn ask(client: &reqwest::Client, url: &str, sql: &str) -> anyhow::Result<Stored> {
-    let response = client.post(url).body(sql.to_owned()).send().await.with_context(|| format!("could not ask {url}"))?;
+    let response =
+        client.post(url).body(sql.to_owned()).send().await.with_context(|| format!("could not ask {url}"))?;
     let (status, body) = (response.status(), response.text().await.with_context(|| format!("{url} broke off"))?);
     if !status.is_success() {
         bail!("{url} answered {status}: {body}");

@@ -15,7 +15,7 @@ use super::sender::{Answer, Sender};
 use super::template::Template;
 use super::{Args, Rate};
 
-/// Different error sentences kept; a broken endpoint says the same few over and over.
+/// Different sentences kept; an endpoint in trouble says the same few over and over.
 const SENTENCES_MAX: usize = 8;
 
 /// What all workers saw together.
@@ -30,6 +30,7 @@ pub(crate) struct Outcome {
     pub(crate) requests: u64,
     pub(crate) refused: u64,
     pub(crate) errors: u64,
+    /// What was said with refusals and errors, and how often.
     pub(crate) sentences: BTreeMap<String, u64>,
     /// From the moment a request was due to its answer, accepted ones only.
     pub(crate) latency: Histogram,
@@ -114,19 +115,26 @@ impl Outcome {
                 self.rejected += rejected;
                 self.latency.record(latency);
             }
-            Answer::Refused => self.refused += 1,
-            Answer::Error(sentence) => self.error(sentence, 1),
+            Answer::Refused(sentence) => {
+                self.refused += 1;
+                self.said(sentence, 1);
+            }
+            Answer::Error(sentence) => {
+                self.errors += 1;
+                self.said(sentence, 1);
+            }
             Answer::Silence(sentence) => {
+                self.errors += 1;
                 self.unknown += batch;
-                self.error(sentence, 1);
+                self.said(sentence, 1);
             }
         }
     }
 
-    fn error(&mut self, sentence: String, times: u64) {
-        self.errors += times;
+    fn said(&mut self, sentence: String, times: u64) {
         let full = self.sentences.len() >= SENTENCES_MAX;
-        let sentence = if full && !self.sentences.contains_key(&sentence) { "other errors".to_owned() } else { sentence };
+        let sentence =
+            if full && !self.sentences.contains_key(&sentence) { "something else".to_owned() } else { sentence };
         *self.sentences.entry(sentence).or_default() += times;
     }
 
@@ -136,9 +144,10 @@ impl Outcome {
         self.unknown += other.unknown;
         self.requests += other.requests;
         self.refused += other.refused;
+        self.errors += other.errors;
         self.latency.merge(&other.latency);
         for (sentence, times) in other.sentences {
-            self.error(sentence, times);
+            self.said(sentence, times);
         }
     }
 }
