@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::faults::plan::Act;
 use crate::faults::{Faults, Step};
 use crate::maintenance::Worked;
+use crate::order::BATCH_ROWS;
 use crate::rows::{ids_of, spans};
 use crate::{Args, FullReason, Reader, StoreError, Writer, layout};
 
@@ -148,6 +149,23 @@ async fn merging_keeps_every_row_and_leaves_one_file() {
     let left = std::fs::read_dir(snapshot.files[0].path.parent().unwrap()).unwrap().count();
     assert_eq!(left, 1, "replaced files are deleted");
     drop(store.folder);
+}
+
+#[tokio::test]
+async fn merging_reads_files_of_more_than_one_batch() {
+    let store = Store::open().await;
+    let now = layout::now_ns();
+    let mut count = 0;
+    for rows in [BATCH_ROWS as u64 + 100, 4100, 4100, 4100, 4100, 4100, 4100, 4100] {
+        let spans = spans(&(count..count + rows).map(|id| (now - id as i64, id)).collect::<Vec<_>>());
+        store.writer.reserve(Signal::Traces, 100).unwrap().append(vec![spans]).await.unwrap();
+        count += rows;
+        while store.writer.status().file_rows < count {
+            store.compact().await.unwrap();
+        }
+    }
+    assert_eq!(store.writer.status().merges, 1);
+    assert_eq!(store.ids().await, (0..count).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -37,6 +37,7 @@ impl Faults {
 #[cfg(test)]
 pub(crate) mod plan {
     use std::io::{self, Write};
+    use std::time::Duration;
 
     use super::{Faults, Step};
 
@@ -96,12 +97,12 @@ pub(crate) mod plan {
             let act = plan.take().map(|plan| plan.act);
             drop(plan);
             if let Some(Act::Park) = act {
-                let mut out = io::stdout().lock();
-                writeln!(out, "\nparked {step:?}")?;
-                out.flush()?;
-                drop(out);
+                // Whoever planned this reads along; when nobody does any more, end.
                 loop {
-                    std::thread::park();
+                    let mut out = io::stdout().lock();
+                    writeln!(out, "\nparked {step:?}").and_then(|()| out.flush())?;
+                    drop(out);
+                    std::thread::park_timeout(Duration::from_secs(1));
                 }
             }
             Err(io::Error::other(format!("planned failure of {step:?}")))

@@ -7,8 +7,9 @@
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
 use arrow::error::ArrowError;
+use arrow::ipc::MetadataVersion;
 use arrow::ipc::reader::StreamDecoder;
-use arrow::ipc::writer::StreamWriter;
+use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
 use model::{Batch, Table};
 
 /// Never change a number: it is on disks.
@@ -20,6 +21,9 @@ const TAGS: [(u8, Table); 6] = [
     (5, Table::MetricExponentialHistograms),
     (6, Table::MetricSummaries),
 ];
+
+/// Of buffers in a stream: what our widest type needs. The usual 64 would be most of a frame of few rows.
+const ALIGNMENT: usize = 8;
 
 /// Appends `requests` to `out`; rows of one table become one batch.
 pub(crate) fn encode<'a>(
@@ -46,7 +50,8 @@ fn stream(tag: u8, rows: &RecordBatch, out: &mut Vec<u8>) -> Result<(), ArrowErr
     let length = out.len();
     out.extend([0; 4]);
     let start = out.len();
-    let mut writer = StreamWriter::try_new(&mut *out, rows.schema_ref())?;
+    let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5)?;
+    let mut writer = StreamWriter::try_new_with_options(&mut *out, rows.schema_ref(), options)?;
     writer.write(rows)?;
     writer.finish()?;
     drop(writer);

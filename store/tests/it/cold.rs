@@ -10,7 +10,7 @@ use parquet::basic::Encoding;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::serialized_reader::ReadOptionsBuilder;
 
-use crate::{Store, now_ns, rows, until};
+use crate::{Store, now_ns, rows, segments, until};
 
 #[tokio::test]
 async fn rows_rest_by_hour_sorted_with_what_a_search_needs() {
@@ -86,4 +86,7 @@ async fn an_idle_segment_is_sealed_by_age() {
     assert_eq!(store.ids(Table::Logs).await, [2]);
     let sealed: Vec<u64> = store.writer.status().signals.iter().map(|signal| signal.segments_sealed).collect();
     assert_eq!(sealed, vec![0; Signal::ALL.len()]);
+    // A query that began before may still need them.
+    assert_eq!(store.writer.status().replaced, 3);
+    assert_eq!(segments(store.folder.path(), Signal::Logs).len(), 2);
 }
