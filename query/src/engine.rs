@@ -115,7 +115,10 @@ impl std::fmt::Debug for Engine {
 }
 
 fn session(template: &SessionState, names: Arc<dyn datafusion::catalog::CatalogProviderList>) -> SessionState {
-    SessionStateBuilder::new_from_existing(template.clone()).with_catalog_list(names).build()
+    let mut session = SessionStateBuilder::new_from_existing(template.clone()).with_catalog_list(names).build();
+    // `now()` is one moment of the whole query: this one.
+    session.mark_start_execution();
+    session
 }
 
 fn config() -> SessionConfig {

@@ -75,10 +75,10 @@ async fn a_payment_is_one_story_across_services_with_its_logs() -> anyhow::Resul
     assert!(story["logs"].as_array().is_some_and(|logs| !logs.is_empty()), "a story has logs: {story}");
 
     let edges = e2e::wait_for("edges of both kinds", || async {
-        let edges = query.sql("SELECT DISTINCT client, server, connection FROM dependencies").await.ok()?;
-        let has = |client: &str, server: &str, connection: &str| {
+        let edges = query.sql("SELECT DISTINCT source, target, connection FROM dependencies").await.ok()?;
+        let has = |source: &str, target: &str, connection: &str| {
             edges.iter().any(|edge: &Value| {
-                edge["client"] == client && edge["server"] == server && edge["connection"] == connection
+                edge["source"] == source && edge["target"] == target && edge["connection"] == connection
             })
         };
         (has("core", "acquirer", "sync") && has("core", "jobs", "message") && has("core", "analytics", "message"))
