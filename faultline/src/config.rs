@@ -156,8 +156,7 @@ pub(crate) fn document() -> String {
     let mut text = String::from(
         "# faultline.toml: every setting with its default. A flag wins over a variable, a variable over this file.\n",
     );
-    let mut seen = vec!["up".to_owned()];
-    section(&Cli::command(), "", &mut seen, &mut text);
+    section(&Cli::command(), "", &mut Vec::new(), &mut text);
     text
 }
 
@@ -165,6 +164,8 @@ fn section(command: &clap::Command, path: &str, seen: &mut Vec<String>, text: &m
     let settings: Vec<_> = command
         .get_arguments()
         .filter(|arg| arg.get_action().takes_values() && arg.get_env().is_some())
+        // `up` shows the parts' settings under headings; they are documented with their part.
+        .filter(|arg| arg.get_help_heading().is_none())
         .filter_map(|arg| Some((arg.get_long()?, arg)))
         .filter(|(long, _)| !NOT_IN_FILE.contains(long) && !seen.iter().any(|known| known == long))
         .collect();
@@ -185,7 +186,7 @@ fn section(command: &clap::Command, path: &str, seen: &mut Vec<String>, text: &m
             None => text.push_str(&format!("# {long} = \"\"\n")),
         }
     }
-    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "up") {
+    for sub in command.get_subcommands() {
         let path = if path.is_empty() { sub.get_name().to_owned() } else { format!("{path}.{}", sub.get_name()) };
         section(sub, &path, seen, text);
     }
