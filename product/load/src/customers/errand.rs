@@ -95,6 +95,11 @@ impl Errands {
         }
     }
 
+    /// Whether somebody could sign in now.
+    pub(super) fn knows_somebody(&self) -> bool {
+        locked(&self.population).somebody_is_out()
+    }
+
     /// Makes the request of `step` and counts it; its latency runs from `intended`.
     pub(super) async fn run(&self, step: Step, intended: Instant) {
         let begun = locked(&self.population).begin(&step);

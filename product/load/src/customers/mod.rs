@@ -24,7 +24,7 @@ use tracing::info;
 
 use self::errand::Errands;
 use self::ledger::Ledger;
-use self::plan::Plan;
+use self::plan::{Endpoint, Plan, Step};
 use self::population::Population;
 use self::statistics::Statistics;
 pub use self::statistics::{EndpointSummary, Summary};
@@ -37,6 +37,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Time between two looks at a core that is not up yet: quick at first, then no burden.
 const HEALTH_WAIT_MIN: Duration = Duration::from_millis(100);
 const HEALTH_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Customers who are signed in before the plan begins. Without them its first requests would all turn into
+/// registrations, a stampede of password hashing that no real morning has.
+const FOUNDERS: usize = 8;
 
 /// Settings of the generator.
 #[derive(clap::Args, Clone, Debug)]
@@ -93,11 +97,27 @@ pub async fn drive(args: Args, stop: CancellationToken) -> anyhow::Result<Summar
     let errands = Arc::new(Errands::new(&args.target, population, ledger, statistics.clone(), stop.clone()));
     if healthy(&args.target, &stop).await {
         let reporter = tokio::spawn(report(statistics.clone(), args.summary_every_s, stop.clone()));
+        open(args.seed, &errands, &stop).await;
         let under_way = send(&args, errands, &statistics, &stop).await;
         under_way.wait().await;
         reporter.await.context("the reporter failed")?;
     }
     Ok(statistics.summary())
+}
+
+/// Signs in the first customers one after the other: old ones when there are some, else newcomers.
+async fn open(seed: u64, errands: &Errands, stop: &CancellationToken) {
+    for founder in Plan::new(seed, 1.0).take(FOUNDERS) {
+        // Whoever registers here is the one who signs in next.
+        let endpoints: &[Endpoint] =
+            if errands.knows_somebody() { &[Endpoint::LogIn] } else { &[Endpoint::Register, Endpoint::LogIn] };
+        for &endpoint in endpoints {
+            if stop.is_cancelled() {
+                return;
+            }
+            errands.run(Step { endpoint, ..founder.clone() }, Instant::now()).await;
+        }
+    }
 }
 
 /// Sends each step at its time until `stop`; what is then under way is left to the caller.

@@ -189,6 +189,11 @@ impl Population {
         self.people.len()
     }
 
+    /// Whether somebody is registered and not signed in.
+    pub(super) fn somebody_is_out(&self) -> bool {
+        !self.signed_out.0.is_empty()
+    }
+
     /// Takes in what an earlier run left in the ledger.
     pub(super) fn recall(&mut self, entry: Entry) {
         let name = Name { seed: entry.seed, customer: entry.customer };

@@ -64,6 +64,8 @@ async fn everything_acknowledged_is_in_the_ledger_once() {
     assert_eq!(summary.all.failed, 0, "{summary:?}");
     assert_eq!(summary.all.sent, summary.all.acknowledged, "nothing is under way after the return");
     check_ledger(&core, folder.path());
+    let registrations = core.books().users.len() as u64;
+    assert!(registrations * 4 < summary.all.sent, "{registrations} of {} requests are registrations", summary.all.sent);
     let names: HashSet<&str> = summary.endpoints.iter().map(|endpoint| endpoint.name).collect();
     for endpoint in ["POST /v1/register", "POST /v1/login", "GET /v1/session", "POST /v1/payments/{id}/refund"] {
         assert!(names.contains(endpoint), "{endpoint} was never asked: {summary:?}");
