@@ -251,7 +251,8 @@ fn refused(panel: Panel, status: StatusCode, body: &[u8]) -> Failure {
     let said = serde_json::from_slice::<serde_json::Value>(body)
         .ok()
         .and_then(|answer| answer.get("error")?.as_str().map(str::to_owned))
-        .unwrap_or_else(|| String::from_utf8_lossy(body).trim().to_owned());
+        .unwrap_or_else(|| String::from_utf8_lossy(body).trim().to_owned())
+        .replace(['\n', '\r', '\t'], " ");
     let next_step = match status {
         StatusCode::BAD_REQUEST => "press s to see its SQL",
         StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE => {

@@ -19,6 +19,8 @@ use crate::state::{Effect, Event, State};
 /// 2026-08-01 12:00:00 UTC.
 pub(crate) const NOW_NS: i64 = 1_785_585_600_000_000_000;
 pub(crate) const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+/// A trace of its own that a message of the other one caused.
+const LINKED_TRACE: &str = "5bd66ef5095369c7b0d1f8f4bd33716a";
 const MS: i64 = 1_000_000;
 
 /// A state of this size that looks back five minutes.
@@ -86,6 +88,7 @@ fn batch(question: &Question) -> RecordBatch {
         Panel::ConsumerLag => consumer_lag(),
         Panel::Traces => traces(),
         Panel::Trace => trace(),
+        Panel::LinkedTraces => columns([("trace_id", label([LINKED_TRACE]))]),
         Panel::TraceLogs => trace_logs(),
     }
 }
@@ -278,7 +281,7 @@ fn traces() -> RecordBatch {
 /// Id, parent, service, name, kind, start and duration in microseconds, and the span it links to.
 type Span = (&'static str, &'static str, &'static str, &'static str, &'static str, i64, i64, &'static str);
 
-const SPANS: [Span; 12] = [
+const SPANS: [Span; 13] = [
     ("a1", "", "load", "POST /v1/payments", "Client", 0, 41_000, ""),
     ("a2", "a1", "core", "POST /v1/payments", "Server", 600, 39_800, ""),
     ("a3", "a2", "core", "SELECT payments", "Client", 900, 350, ""),
@@ -291,6 +294,7 @@ const SPANS: [Span; 12] = [
     ("b4", "b2", "jobs", "POST", "Client", 52_300, 19_000, ""),
     ("b5", "b4", "receiver", "POST /v1/webhooks", "Server", 53_000, 17_400, ""),
     ("b6", "b1", "analytics", "process payments", "Consumer", 46_200, 1_900, "b1"),
+    ("c1", "", "mailer", "process payments", "Consumer", 61_000, 8_000, "b1"),
 ];
 
 fn trace() -> RecordBatch {
@@ -315,7 +319,7 @@ fn trace() -> RecordBatch {
     columns([
         ("time", times(SPANS.map(|span| NOW_NS - 2_000 * MS + ns(span.5)))),
         ("duration_ns", Arc::new(Int64Array::from(SPANS.map(|span| ns(span.6)).to_vec())) as ArrayRef),
-        ("trace_id", label(SPANS.map(|_| TRACE))),
+        ("trace_id", label(SPANS.map(|span| if span.0 == "c1" { LINKED_TRACE } else { TRACE }))),
         ("span_id", label(SPANS.map(|span| span.0))),
         ("parent_span_id", Arc::new(StringArray::from_iter(SPANS.map(|span| (!span.1.is_empty()).then_some(span.1))))),
         ("service", label(SPANS.map(|span| span.2))),

@@ -18,6 +18,7 @@ pub(crate) enum Panel {
     ConsumerLag,
     Traces,
     Trace,
+    LinkedTraces,
     TraceLogs,
 }
 
@@ -39,6 +40,8 @@ pub(crate) struct Question {
 /// A value to put into a template.
 pub(crate) enum Value<'a> {
     Text(&'a str),
+    /// Texts behind `in`.
+    Texts(&'a [&'a str]),
     Number(i64),
     /// Becomes an interval literal in milliseconds.
     Interval(Duration),
@@ -57,6 +60,7 @@ impl Panel {
             Panel::ConsumerLag => "consumer_lag.sql",
             Panel::Traces => "traces.sql",
             Panel::Trace => "trace.sql",
+            Panel::LinkedTraces => "linked_traces.sql",
             Panel::TraceLogs => "trace_logs.sql",
         }
     }
@@ -72,6 +76,7 @@ impl Panel {
             Panel::ConsumerLag => include_str!("sql/consumer_lag.sql"),
             Panel::Traces => include_str!("sql/traces.sql"),
             Panel::Trace => include_str!("sql/trace.sql"),
+            Panel::LinkedTraces => include_str!("sql/linked_traces.sql"),
             Panel::TraceLogs => include_str!("sql/trace_logs.sql"),
         }
     }
@@ -141,6 +146,7 @@ impl Panel {
                 ("events", Nested),
                 ("links", Nested),
             ],
+            Panel::LinkedTraces => &[("trace_id", Text)],
             Panel::TraceLogs => &[
                 ("time", Time),
                 ("span_id", Text),
@@ -158,7 +164,8 @@ impl Panel {
         let mut sql = self.template().trim_end().to_owned();
         for (name, value) in values {
             let literal = match value {
-                Value::Text(text) => format!("'{}'", text.replace('\'', "''")),
+                Value::Text(text) => quoted(text),
+                Value::Texts(texts) => texts.iter().copied().map(quoted).collect::<Vec<_>>().join(", "),
                 Value::Number(number) => number.to_string(),
                 Value::Interval(interval) => format!("interval '{}'", interval_words(*interval)),
             };
@@ -166,6 +173,10 @@ impl Panel {
         }
         sql
     }
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 /// Whole seconds read better where they are exact.
@@ -180,7 +191,7 @@ fn interval_words(interval: Duration) -> String {
 mod tests {
     use super::*;
 
-    const ALL: [Panel; 10] = [
+    const ALL: [Panel; 11] = [
         Panel::Services,
         Panel::ServicesOverTime,
         Panel::Operations,
@@ -190,6 +201,7 @@ mod tests {
         Panel::ConsumerLag,
         Panel::Traces,
         Panel::Trace,
+        Panel::LinkedTraces,
         Panel::TraceLogs,
     ];
 

@@ -8,7 +8,7 @@ select
   body,
   attributes
 from logs
-where trace_id = $trace
+where trace_id in ($ids)
   and ($around_ms = 0 or time > to_timestamp_millis($around_ms) - interval '1 hour')
 order by time
 limit 5000

@@ -374,7 +374,7 @@ impl State {
             Panel::Operations => self.service(),
             Panel::Heatmap | Panel::Percentiles => format!("{}\n{}", self.service(), self.operation()),
             Panel::Traces => self.traces.subject(),
-            Panel::Trace | Panel::TraceLogs => self.waterfall.trace_id.clone(),
+            Panel::Trace | Panel::LinkedTraces | Panel::TraceLogs => self.waterfall.trace_id.clone(),
         }
     }
 

@@ -157,8 +157,13 @@ fn folding_hides_what_is_below_and_unfolding_steps_in() {
 fn the_trees_story_runs_through_the_message() {
     let state = after("4 enter");
     let tree = &state.waterfall.tree;
-    assert_eq!(tree.services, ["load", "core", "acquirer", "analytics", "jobs", "receiver"]);
-    assert_eq!(tree.nodes.iter().filter(|node| node.is_linked).count(), 2);
+    assert_eq!(tree.services, ["load", "core", "acquirer", "analytics", "jobs", "receiver", "mailer"]);
+    assert_eq!(tree.nodes.iter().filter(|node| node.is_linked).count(), 3);
+    assert_eq!(
+        tree.nodes.iter().filter(|node| node.parent.is_none()).count(),
+        1,
+        "the other trace hangs under its producer"
+    );
     assert_eq!((tree.errors, tree.duration_ns), (2, 73e6));
 }
 

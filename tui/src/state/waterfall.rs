@@ -66,15 +66,29 @@ impl State {
     }
 
     pub(super) fn ask_waterfall(&self) -> Vec<Question> {
-        let values =
-            [("trace", Value::Text(&self.waterfall.trace_id)), ("around_ms", Value::Number(self.waterfall.around_ms))];
-        [Panel::Trace, Panel::TraceLogs]
+        let trace_id = self.waterfall.trace_id.as_str();
+        let linked = self.shown(Panel::LinkedTraces).map(|shown| &shown.rows);
+        let ids: Vec<&str> = [trace_id]
+            .into_iter()
+            .chain(linked.into_iter().flat_map(|rows| (0..rows.len()).map(|row| rows.text("trace_id", row))))
+            .collect();
+        let values = [
+            ("trace", Value::Text(trace_id)),
+            ("ids", Value::Texts(&ids)),
+            ("around_ms", Value::Number(self.waterfall.around_ms)),
+        ];
+        let mut panels = vec![Panel::Trace, Panel::TraceLogs];
+        if self.waterfall.around_ms != 0 {
+            panels.push(Panel::LinkedTraces);
+        }
+        panels
+            .into_iter()
             .map(|panel| {
                 let mut question = self.question(panel, panel.sql(&values), self.window, Duration::ZERO);
                 question.live = self.trace_is_young();
                 question
             })
-            .into()
+            .collect()
     }
 
     pub(super) fn act_on_waterfall(&mut self, action: Action) {
