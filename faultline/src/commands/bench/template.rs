@@ -202,11 +202,11 @@ fn span(item: u32) -> Span {
             text("http.route", route),
             int("http.response.status_code", if failed { 503 } else { 201 }),
             text("url.scheme", "http"),
-            text("server.address", "core.internal"),
+            text("server.address", "core.payments.internal"),
             int("server.port", 7001),
             text("network.protocol.version", "1.1"),
-            text("user_agent.original", "faultline-load/1.0"),
-            text("enduser.id", &format!("user-{:08}", item.wrapping_mul(2_654_435_761) % 100_000_000)),
+            text("user_agent.original", "faultline-load/1.0 (linux; x86_64) reqwest/0.12"),
+            text("enduser.id", &format!("customer-{:08}-eu-west-1", item.wrapping_mul(2_654_435_761) % 100_000_000)),
             text("payment.currency", if item.is_multiple_of(3) { "EUR" } else { "USD" }),
         ],
         status: Some(Status {
@@ -227,7 +227,8 @@ fn logs(service: &str, batch: u32) -> ExportLogsServiceRequest {
 
 fn log_record(item: u32) -> LogRecord {
     let user = item.wrapping_mul(2_654_435_761) % 100_000_000;
-    let body = format!("payment of user-{user:08} was captured after {} ms by acquirer two", item % 400);
+    let body =
+        format!("payment of user-{user:08} was captured after {} ms by acquirer two at the first attempt", item % 400);
     LogRecord {
         time_unix_nano: mark_time(Field::Start, item),
         observed_time_unix_nano: mark_time(Field::End, item),
@@ -235,7 +236,7 @@ fn log_record(item: u32) -> LogRecord {
         severity_text: "INFO".to_owned(),
         body: Some(AnyValue { value: Some(Value::StringValue(body)) }),
         attributes: vec![
-            text("code.function.name", "core::payments::capture"),
+            text("code.function.name", "core::payments::capture_card"),
             int("code.line.number", 187),
             text("thread.name", "tokio-runtime-worker"),
             text("payment.currency", if item.is_multiple_of(3) { "EUR" } else { "USD" }),
