@@ -154,6 +154,14 @@ fn folding_hides_what_is_below_and_unfolding_steps_in() {
 }
 
 #[test]
+fn a_trace_that_is_opened_again_is_there_at_once() {
+    let mut state = after("4 enter esc");
+    let enter = KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE);
+    state.apply(Event::Key(enter));
+    assert_eq!(state.spans_listed().0.len(), 13);
+}
+
+#[test]
 fn the_trees_story_runs_through_the_message() {
     let state = after("4 enter");
     let tree = &state.waterfall.tree;

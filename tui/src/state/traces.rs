@@ -128,9 +128,9 @@ impl State {
         match (ids.get(selected), self.shown(Panel::Traces)) {
             (Some(id), Some(shown)) => {
                 let around_ms = shown.rows.time_ns("time", order[selected]) / 1_000_000;
-                self.waterfall.open(id, around_ms);
+                self.open_waterfall(id, around_ms);
             }
-            _ if is_id => self.waterfall.open(&typed, 0),
+            _ if is_id => self.open_waterfall(&typed, 0),
             _ => return,
         }
         self.drill(Screen::Waterfall);

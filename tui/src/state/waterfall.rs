@@ -27,10 +27,6 @@ pub(crate) struct Waterfall {
 }
 
 impl Waterfall {
-    pub(crate) fn open(&mut self, trace_id: &str, around_ms: i64) {
-        *self = Waterfall { trace_id: trace_id.to_owned(), around_ms, ..Waterfall::default() };
-    }
-
     /// Once it is known when the trace was, the traces linked to it can be looked for around that time.
     pub(super) fn grow(&mut self, tree: Tree) {
         if self.around_ms == 0 && !tree.nodes.is_empty() {
@@ -46,6 +42,14 @@ impl Waterfall {
 }
 
 impl State {
+    pub(super) fn open_waterfall(&mut self, trace_id: &str, around_ms: i64) {
+        self.waterfall = Waterfall { trace_id: trace_id.to_owned(), around_ms, ..Waterfall::default() };
+        // A trace that was open before is still here, and nothing may be asked about it again.
+        if let Some(tree) = self.shown(Panel::Trace).map(|shown| Tree::new(&shown.rows, trace_id)) {
+            self.waterfall.grow(tree);
+        }
+    }
+
     /// Nodes of the tree that are on the screen, the keys of their spans, and which is selected.
     pub(crate) fn spans_listed(&self) -> (Vec<usize>, Vec<String>, usize) {
         let Some(shown) = self.shown(Panel::Trace) else { return Default::default() };
