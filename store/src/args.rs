@@ -38,8 +38,8 @@ pub struct Args {
     #[arg(long, env = "FAULTLINE_LOG_BYTES_MAX", default_value_t = 8 << 30)]
     pub log_bytes_max: u64,
 
-    /// Longest time a query may run, milliseconds; what compaction replaced is kept at least this long
-    #[arg(long, env = "FAULTLINE_REPLACED_AGE_MIN_MS", default_value_t = 60_000)]
+    /// Keep what compaction replaced for this long, milliseconds; a little over the 60 s a query may run, which may still read it
+    #[arg(long, env = "FAULTLINE_REPLACED_AGE_MIN_MS", default_value_t = 75_000)]
     pub replaced_age_min_ms: u64,
 }
 
@@ -55,7 +55,7 @@ impl Args {
             unwritten_bytes_max: 256 << 20,
             unwritten_requests_max: 8192,
             log_bytes_max: 8 << 30,
-            replaced_age_min_ms: 60_000,
+            replaced_age_min_ms: 75_000,
         }
     }
 

@@ -114,7 +114,12 @@ fn write_table(
         }
         files.push(file.finish()?);
     }
-    Ok(())
+    let written = files.iter().filter(|file| file.table == table).map(|file| file.rows).sum::<u64>();
+    match written == count(batches) as u64 {
+        true => Ok(()),
+        // Nothing is replaced by less than it was.
+        false => Err(io::Error::other(format!("only {written} were written"))),
+    }
 }
 
 /// Where a row is: index of its batch, index in the batch.

@@ -147,7 +147,16 @@ fn write(shared: &Shared, stop: &Stop, files: &[Parquet]) -> Result<Parquet, Fai
             inputs.remove(first);
         }
     }
-    Ok(output.finish()?)
+    let output = output.finish()?;
+    let (wanted, rows) = (files.iter().map(|file| file.rows).sum::<u64>(), output.rows);
+    match rows == wanted {
+        true => Ok(output),
+        // Nothing is replaced by less than it was.
+        false => {
+            discard(shared, &[output]);
+            Err(io::Error::other(format!("{wanted} rows became {rows}")).into())
+        }
+    }
 }
 
 /// A file being merged: its current batch and the next row of it.
