@@ -6,10 +6,11 @@ use anyhow::Context as _;
 use rdkafka::{
     ClientConfig, ClientContext,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
-    client::{Client, DefaultClientContext},
+    client::Client,
     config::RDKafkaLogLevel,
-    error::RDKafkaErrorCode,
+    error::{KafkaError, RDKafkaErrorCode},
 };
+use tracing::debug;
 
 /// One question to a broker.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
@@ -41,9 +42,19 @@ impl KafkaArgs {
     }
 }
 
+/// A context that leaves it to the session to say that the broker is away.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Quiet;
+
+impl ClientContext for Quiet {
+    fn error(&self, error: KafkaError, reason: &str) {
+        debug!("{error}: {reason}");
+    }
+}
+
 /// Creates what is missing; what exists stays as it is.
 pub async fn create_topics(kafka: &KafkaArgs, topics: &[Topic]) -> anyhow::Result<()> {
-    let admin: AdminClient<DefaultClientContext> = kafka.client().create()?;
+    let admin: AdminClient<Quiet> = kafka.client().create_with_context(Quiet)?;
     let wanted: Vec<_> =
         topics.iter().map(|topic| NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(1))).collect();
     let options = AdminOptions::new().request_timeout(Some(ANSWER_MAX));

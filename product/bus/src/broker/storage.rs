@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -43,11 +44,15 @@ use super::partition::Partition;
 pub(super) struct Memory {
     directory: StorageContainer,
     partitions: Arc<Mutex<BTreeMap<Topition, Partition>>>,
+    /// Producer ids this broker gave. They start at the time of its start: an id must not come again in a later life,
+    /// or what a new producer sends would be taken for repetitions of what the old one sent.
+    producers: Arc<Mutex<Range<i64>>>,
 }
 
 impl Memory {
     pub(super) fn new(directory: StorageContainer) -> Self {
-        Self { directory, partitions: Arc::default() }
+        let first = milliseconds(SystemTime::now()) << 16;
+        Self { directory, partitions: Arc::default(), producers: Arc::new(Mutex::new(first..first)) }
     }
 
     /// Publishes what the log holds, so that its flatness can be watched.
@@ -73,6 +78,10 @@ impl Memory {
         self.partitions.lock().expect("no code panics while it holds the partitions")
     }
 
+    fn producers(&self) -> MutexGuard<'_, Range<i64>> {
+        self.producers.lock().expect("no code panics while it holds the producers")
+    }
+
     fn stage(&self, topition: &Topition) -> (i64, i64) {
         self.partitions().get(topition).map_or((0, 0), |partition| (partition.start(), partition.end()))
     }
@@ -92,6 +101,9 @@ impl Storage for Memory {
     async fn produce(&self, transaction_id: Option<&str>, topition: &Topition, batch: Batch) -> Result<i64> {
         if transaction_id.is_some() {
             return Err(Error::Api(ErrorCode::InvalidTxnState));
+        }
+        if batch.is_idempotent() && !self.producers().contains(&batch.producer_id) {
+            return Err(Error::Api(ErrorCode::UnknownProducerId));
         }
         let topic = TopicId::Name(topition.topic().to_owned());
         let metadata = self.directory.metadata(Some(&[topic])).await?;
@@ -192,6 +204,39 @@ impl Storage for Memory {
         self.directory.offset_commit(group, retention, offsets).await
     }
 
+    /// An unknown topic *id* comes from a client that knew an earlier life of this broker. As an answer tansu would name
+    /// a leader of that nameless topic, and librdkafka 2.12 dies of it (`strcmp` of a null name); as an error it closes
+    /// the connection, and the client finds out whom it talks to.
+    async fn metadata(&self, topics: Option<&[TopicId]>) -> Result<MetadataResponse> {
+        let metadata = self.directory.metadata(topics).await?;
+        if metadata.topics().iter().any(|topic| topic.name.is_none()) {
+            return Err(Error::Api(ErrorCode::UnknownTopicId));
+        }
+        Ok(metadata)
+    }
+
+    async fn init_producer(
+        &self,
+        transaction_id: Option<&str>,
+        _timeout_ms: i32,
+        producer: Option<i64>,
+        epoch: Option<i16>,
+    ) -> Result<ProducerIdResponse> {
+        if transaction_id.is_some() {
+            return Ok(ProducerIdResponse { error: ErrorCode::InvalidTxnState, id: -1, epoch: -1 });
+        }
+        let mut producers = self.producers();
+        if let (Some(id), Some(epoch)) = (producer, epoch)
+            && producers.contains(&id)
+            && (0..i16::MAX).contains(&epoch)
+        {
+            return Ok(ProducerIdResponse { error: ErrorCode::None, id, epoch: epoch + 1 });
+        }
+        let id = producers.end;
+        producers.end += 1;
+        Ok(ProducerIdResponse { error: ErrorCode::None, id, epoch: 0 })
+    }
+
     // From here on: the directory's.
 
     async fn register_broker(&self, registration: BrokerRegistrationRequest) -> Result<()> {
@@ -221,10 +266,6 @@ impl Storage for Memory {
 
     async fn committed_offset_topitions(&self, group: &str) -> Result<BTreeMap<Topition, i64>> {
         self.directory.committed_offset_topitions(group).await
-    }
-
-    async fn metadata(&self, topics: Option<&[TopicId]>) -> Result<MetadataResponse> {
-        self.directory.metadata(topics).await
     }
 
     async fn upsert_user_scram_credential(
@@ -281,16 +322,6 @@ impl Storage for Memory {
         version: Option<Version>,
     ) -> Result<Version, UpdateError<GroupDetail>> {
         self.directory.update_group(group, detail, version).await
-    }
-
-    async fn init_producer(
-        &self,
-        transaction: Option<&str>,
-        timeout_ms: i32,
-        producer: Option<i64>,
-        epoch: Option<i16>,
-    ) -> Result<ProducerIdResponse> {
-        self.directory.init_producer(transaction, timeout_ms, producer, epoch).await
     }
 
     async fn txn_add_offsets(&self, transaction: &str, producer: i64, epoch: i16, group: &str) -> Result<ErrorCode> {

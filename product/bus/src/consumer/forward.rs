@@ -13,6 +13,7 @@ use tracing::{Instrument, Span};
 use super::{ConsumerConfig, tier};
 use crate::{
     Event,
+    kafka::Quiet,
     measure::{METRICS, consumption, destination},
     spans,
 };
@@ -26,7 +27,7 @@ const OURS: [&str; 8] =
     [DUE, TOPIC, "origin_partition", "origin_offset", "failure_reason", "attempts", "traceparent", "tracestate"];
 
 pub(super) struct Forward {
-    producer: FutureProducer,
+    producer: FutureProducer<Quiet>,
     group: String,
     delays: Vec<Duration>,
 }
@@ -56,8 +57,11 @@ fn header(message: &BorrowedMessage<'_>, name: &str) -> Option<String> {
 impl Forward {
     pub(super) fn new(config: &ConsumerConfig) -> anyhow::Result<Self> {
         let mut client = config.kafka.client();
-        let producer =
-            client.set("acks", "all").set("message.timeout.ms", SEND_MAX_MS).set("linger.ms", "0").create()?;
+        let producer = client
+            .set("acks", "all")
+            .set("message.timeout.ms", SEND_MAX_MS)
+            .set("linger.ms", "0")
+            .create_with_context(Quiet)?;
         Ok(Self { producer, group: config.group.clone(), delays: config.retry_delays.clone() })
     }
 

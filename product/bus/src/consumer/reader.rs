@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use opentelemetry::KeyValue;
 use rdkafka::{
     consumer::{Consumer, StreamConsumer},
+    error::{KafkaError, RDKafkaErrorCode},
     message::{BorrowedMessage, Message},
 };
 use sqlx::SqlitePool;
@@ -128,13 +129,19 @@ impl<'a, H: Handler> Session<'a, H> {
                 biased;
                 _ = stop.cancelled() => return Ok(()),
                 _ = clock.tick() => {
-                    let cluster = cluster_id(&self.consumer).await?;
-                    anyhow::ensure!(cluster == self.cluster, "the broker is another cluster now");
+                    self.check().await?;
                     self.write_positions().await?;
                     inbox::prune(&self.reader.pool).await?;
                 }
                 message = self.consumer.recv() => {
-                    let message = message?;
+                    let message = match message {
+                        Ok(message) => message,
+                        Err(KafkaError::MessageConsumption(code)) if is_of_connection(code) => {
+                            self.check().await?;
+                            continue;
+                        }
+                        Err(error) => return Err(error.into()),
+                    };
                     if self.wait_until_due(&message, stop).await.is_none() {
                         return Ok(());
                     }
@@ -142,6 +149,12 @@ impl<'a, H: Handler> Session<'a, H> {
                 }
             }
         }
+    }
+
+    async fn check(&self) -> anyhow::Result<()> {
+        let cluster = cluster_id(&self.consumer).await?;
+        anyhow::ensure!(cluster == self.cluster, "the broker is another cluster now");
+        Ok(())
     }
 
     /// None: stopped before.
@@ -272,6 +285,12 @@ impl<'a, H: Handler> Session<'a, H> {
         // It cannot fail: the closure does not panic.
         let _ = tokio::task::spawn_blocking(move || drop(consumer)).await;
     }
+}
+
+/// The client mends these by itself; what is to be found out is who answers afterwards.
+fn is_of_connection(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure, OperationTimedOut};
+    matches!(code, AllBrokersDown | BrokerTransportFailure | OperationTimedOut)
 }
 
 fn kind(error: &HandlerError) -> &'static str {

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use futures::future::join_all;
 use opentelemetry::KeyValue;
 use rdkafka::{
-    client::{Client, DefaultClientContext},
+    client::Client,
     message::{Header, OwnedHeaders},
     producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer, future_producer::FutureProducerContext},
 };
@@ -22,7 +22,7 @@ use tracing::{Span, debug, info};
 use super::rows::{self, Row, Sent};
 use crate::{
     Event, KafkaArgs, Topic, create_topics,
-    kafka::{Connected, cluster_id, end_offset},
+    kafka::{Connected, Quiet, cluster_id, end_offset},
     measure::{Backlog, METRICS, destination},
     outage::Outage,
     spans,
@@ -143,12 +143,12 @@ impl Relay {
 
 struct Session<'a> {
     relay: &'a Relay,
-    producer: Arc<FutureProducer>,
+    producer: Arc<FutureProducer<Quiet>>,
     cluster: String,
 }
 
-impl Connected for FutureProducer {
-    type Context = FutureProducerContext<DefaultClientContext>;
+impl Connected for FutureProducer<Quiet> {
+    type Context = FutureProducerContext<Quiet>;
 
     fn connection(&self) -> &Client<Self::Context> {
         self.client()
@@ -157,7 +157,7 @@ impl Connected for FutureProducer {
 
 impl<'a> Session<'a> {
     async fn open(relay: &'a Relay) -> anyhow::Result<Self> {
-        let producer: FutureProducer = relay
+        let producer: FutureProducer<Quiet> = relay
             .kafka
             .client()
             .set("acks", "all")
@@ -167,7 +167,7 @@ impl<'a> Session<'a> {
             .set("message.timeout.ms", "0")
             .set("partitioner", "murmur2_random")
             .set("linger.ms", "0")
-            .create()?;
+            .create_with_context(Quiet)?;
         let producer = Arc::new(producer);
         let cluster = cluster_id(&producer).await?;
         create_topics(&relay.kafka, &relay.topics).await?;
@@ -285,6 +285,8 @@ impl OnTheWay {
     async fn arrive(self) -> anyhow::Result<Sent> {
         let mut attributes = destination(&self.topic);
         let outcome = match self.delivery.await {
+            // A broker that calls a message a repetition does not say where the first one is: no place, no proof.
+            Ok(Ok(delivery)) if delivery.offset < 0 => Err(anyhow::anyhow!("the broker does not say at which offset")),
             Ok(Ok(delivery)) => Ok(delivery),
             Ok(Err((error, _))) => Err(anyhow::Error::from(error)),
             Err(_) => Err(anyhow::anyhow!("the producer was closed")),
