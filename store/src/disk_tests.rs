@@ -7,10 +7,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::faults::plan::Act;
 use crate::faults::{Faults, Step};
+use crate::layout::{HOUR_NS, now_ns};
 use crate::maintenance::Worked;
 use crate::order::BATCH_ROWS;
 use crate::rows::{ids_of, spans};
-use crate::{Args, FullReason, Reader, StoreError, Writer, layout};
+use crate::{Args, FullReason, Reader, StoreError, Writer};
 
 struct Store {
     folder: tempfile::TempDir,
@@ -29,7 +30,7 @@ impl Store {
     }
 
     async fn append(&self, id: u64) -> Result<(), StoreError> {
-        self.writer.reserve(Signal::Traces, 100).unwrap().append(vec![spans(&[(layout::now_ns(), id)])]).await
+        self.writer.reserve(Signal::Traces, 100).unwrap().append(vec![spans(&[(this_hour_ns(), id)])]).await
     }
 
     /// Also waits for the segment to be sealed, which comes after the answer.
@@ -64,6 +65,11 @@ impl Store {
 /// A segment per request: sealed as soon as it has a frame.
 fn args(folder: &Path) -> Args {
     Args { segment_bytes_max: 1, replaced_age_min_ms: 0, ..Args::new(folder) }
+}
+
+/// Rows of one hour make one file, whenever the test runs.
+fn this_hour_ns() -> i64 {
+    now_ns() / HOUR_NS * HOUR_NS
 }
 
 #[tokio::test]
@@ -154,7 +160,7 @@ async fn merging_keeps_every_row_and_leaves_one_file() {
 #[tokio::test]
 async fn merging_reads_files_of_more_than_one_batch() {
     let store = Store::open().await;
-    let now = layout::now_ns();
+    let now = this_hour_ns() + HOUR_NS / 2;
     let mut count = 0;
     for rows in [BATCH_ROWS as u64 + 100, 4100, 4100, 4100, 4100, 4100, 4100, 4100] {
         let spans = spans(&(count..count + rows).map(|id| (now - id as i64, id)).collect::<Vec<_>>());
