@@ -103,3 +103,41 @@ impl<T: Item> Outlet<T> {
         self.tally.acknowledged(made - rejected);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+    use tonic::transport::Endpoint;
+
+    use super::*;
+    use crate::SignalCounts;
+
+    impl Item for u64 {
+        fn weight(&self) -> u64 {
+            *self
+        }
+
+        fn request(_items: Vec<Self>) -> Request {
+            Request::Logs(ExportLogsServiceRequest::default())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_finds_no_place_or_no_collector_is_counted_as_dropped() {
+        let tally = Arc::new(Tally::default());
+        let limits = Limits { waiting_items_max: 2, request_items_max: 1, wait_max: Duration::from_secs(1) };
+        let (intake, outlet) = bounded(limits, tally.clone());
+        for weight in [1, 10, 100] {
+            intake.offer(weight);
+        }
+        assert_eq!(tally.read(), SignalCounts { made: 111, dropped: 100, acknowledged: 0 });
+
+        // Port 9 (discard) of this machine: nobody listens, and the first attempt is given up before it is made.
+        let channel = Endpoint::from_static("http://127.0.0.1:9").connect_lazy();
+        let over = CancellationToken::new();
+        over.cancel();
+        outlet.run(channel, over.clone(), over).await;
+        intake.offer(1_000);
+        assert_eq!(tally.read(), SignalCounts { made: 1_111, dropped: 1_111, acknowledged: 0 });
+    }
+}
