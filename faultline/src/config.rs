@@ -71,7 +71,8 @@ impl File {
 
     fn read(path: &Path) -> anyhow::Result<File> {
         let text = std::fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))?;
-        let table: toml::Table = toml::from_str(&text).with_context(|| format!("{} is not valid TOML", path.display()))?;
+        let table: toml::Table =
+            toml::from_str(&text).with_context(|| format!("{} is not valid TOML", path.display()))?;
         let mut values = Vec::new();
         flatten(&table, &mut values);
         Ok(File { path: path.to_owned(), values })
@@ -87,7 +88,10 @@ impl File {
         long_names(command, &mut known);
         for (key, _) in &self.values {
             if NOT_IN_FILE.contains(&key.as_str()) || !known.contains(key) {
-                bail!("{} has a setting {key:?} that does not exist; `faultline config` lists them all", self.path.display());
+                bail!(
+                    "{} has a setting {key:?} that does not exist; `faultline config` lists them all",
+                    self.path.display()
+                );
             }
         }
         Ok(())

@@ -25,7 +25,10 @@ pub(crate) struct Row {
 
 impl Row {
     pub(crate) fn is_clean(&self) -> bool {
-        self.dropped == 0 && self.made == self.acknowledged && self.acknowledged == self.stored && self.stored == self.distinct
+        self.dropped == 0
+            && self.made == self.acknowledged
+            && self.acknowledged == self.stored
+            && self.stored == self.distinct
     }
 }
 
@@ -70,12 +73,7 @@ pub(crate) async fn compare(mut settings: query::Args, counts: &[Counts]) -> any
     ])
 }
 
-async fn count(
-    engine: &query::Engine,
-    table: &str,
-    id: &str,
-    instances: &HashSet<&str>,
-) -> anyhow::Result<(u64, u64)> {
+async fn count(engine: &query::Engine, table: &str, id: &str, instances: &HashSet<&str>) -> anyhow::Result<(u64, u64)> {
     let sql = format!(
         "SELECT {INSTANCE} AS instance, count(*) AS stored, count(DISTINCT {id}) AS distinct_ids FROM {table} GROUP BY 1"
     );
@@ -130,7 +128,10 @@ mod tests {
     fn a_row_is_clean_only_when_all_counts_agree() {
         let clean = Row { signal: "spans", made: 2, dropped: 0, acknowledged: 2, stored: 2, distinct: 2 };
         assert!(clean.is_clean());
-        assert!(!Row { dropped: 1, ..Row { signal: "spans", made: 3, acknowledged: 2, stored: 2, distinct: 2, ..clean } }.is_clean());
+        assert!(
+            !Row { dropped: 1, ..Row { signal: "spans", made: 3, acknowledged: 2, stored: 2, distinct: 2, ..clean } }
+                .is_clean()
+        );
         assert!(!Row { signal: "spans", made: 2, acknowledged: 2, stored: 3, distinct: 2, dropped: 0 }.is_clean());
     }
 }

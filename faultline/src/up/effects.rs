@@ -103,7 +103,8 @@ async fn collect(client: &reqwest::Client, witness: &Witness, evidence: &mut Evi
     for line in text.lines().filter(|line| !line.is_empty()) {
         let effect: Effect =
             serde_json::from_str(line).with_context(|| format!("{} answered {line:?}", witness.url))?;
-        let Some(id) = effect.payment_id else { continue };
+        // Each effect is asked of who has it in hand: a webhook of the receiver, not of the sender.
+        let Some(id) = effect.payment_id.filter(|_| effect.effect == witness.effect) else { continue };
         let deliveries = effect.deliveries.unwrap_or(effect.count);
         let seen = evidence.entry((effect.effect, effect.event_type)).or_default().entry(id).or_default();
         seen.0 += effect.count;
@@ -142,7 +143,8 @@ mod tests {
     use super::*;
 
     fn check(promised: &[&str], seen: &[(&str, u64, u64)]) -> Tally {
-        let acknowledged = HashMap::from([("payment.captured".to_owned(), promised.iter().map(|id| (*id).to_owned()).collect())]);
+        let acknowledged =
+            HashMap::from([("payment.captured".to_owned(), promised.iter().map(|id| (*id).to_owned()).collect())]);
         let seen = seen.iter().map(|(id, count, deliveries)| ((*id).to_owned(), (*count, *deliveries))).collect();
         let evidence = HashMap::from([(("webhook".to_owned(), "payment.captured".to_owned()), seen)]);
         let witness = Witness { effect: "webhook", url: String::new() };

@@ -26,45 +26,20 @@ impl Report {
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         if !self.signals.is_empty() {
-            let _ = writeln!(
-                text,
-                "{:<28}{:>12}{:>9}{:>14}{:>10}{:>10}",
-                "signal", "made", "dropped", "acknowledged", "stored", "distinct"
-            );
+            line(&mut text, "signal", ["made", "dropped", "acked", "stored", "distinct"], true);
         }
         for row in &self.signals {
-            let _ = writeln!(
-                text,
-                "{:<28}{:>12}{:>9}{:>14}{:>10}{:>10}{}",
-                row.signal,
-                row.made,
-                row.dropped,
-                row.acknowledged,
-                row.stored,
-                row.distinct,
-                mark(row.is_clean())
-            );
+            let counts = [row.made, row.dropped, row.acknowledged, row.stored, row.distinct];
+            line(&mut text, row.signal, counts, row.is_clean());
         }
         if !self.effects.is_empty() {
-            let _ = writeln!(
-                text,
-                "\n{:<28}{:>12}{:>9}{:>14}{:>10}{:>10}{:>10}",
-                "effect", "acknowledged", "lost", "happened", "doubled", "repeats", "unheard"
-            );
+            text.push('\n');
+            line(&mut text, "effect", ["acked", "lost", "happened", "doubled", "repeats", "unheard"], true);
         }
         for tally in &self.effects {
-            let _ = writeln!(
-                text,
-                "{:<28}{:>12}{:>9}{:>14}{:>10}{:>10}{:>10}{}",
-                format!("{} of {}", tally.effect, tally.event_type),
-                tally.acknowledged,
-                tally.lost,
-                tally.happened,
-                tally.doubled,
-                tally.repeats,
-                tally.unheard,
-                mark(tally.is_clean())
-            );
+            let name = format!("{} of {}", tally.effect, tally.event_type);
+            let counts = [tally.acknowledged, tally.lost, tally.happened, tally.doubled, tally.repeats, tally.unheard];
+            line(&mut text, &name, counts, tally.is_clean());
         }
         if self.uncounted > 0 {
             let _ = writeln!(
@@ -76,12 +51,18 @@ impl Report {
         for unknown in &self.unknown {
             let _ = writeln!(text, "\nnot known: {unknown}");
         }
-        let verdict = if self.is_clean() { "nothing dropped, nothing lost, nothing doubled" } else { "NOT CLEAN: see above" };
+        let verdict =
+            if self.is_clean() { "nothing dropped, nothing lost, nothing doubled" } else { "NOT CLEAN: see above" };
         let _ = writeln!(text, "\n{verdict}");
         text
     }
 }
 
-fn mark(clean: bool) -> &'static str {
-    if clean { "" } else { "  <--" }
+/// Fits in 80 columns.
+fn line<const N: usize>(text: &mut String, name: &str, cells: [impl std::fmt::Display; N], clean: bool) {
+    let _ = write!(text, "{name:<30}");
+    for cell in cells {
+        let _ = write!(text, "{cell:>8}");
+    }
+    text.push_str(if clean { "\n" } else { " <\n" });
 }

@@ -117,7 +117,8 @@ impl FromArgMatches for Args {
 
 /// `500ms`, `60s`, `10m`, `1h`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let span: jiff::SignedDuration = text.parse().map_err(|_| format!("{text:?} is no time; write 500ms, 60s, 10m or 1h"))?;
+    let span: jiff::SignedDuration =
+        text.parse().map_err(|_| format!("{text:?} is no time; write 500ms, 60s, 10m or 1h"))?;
     Duration::try_from(span).map_err(|_| format!("{text:?} lies in the past"))
 }
 
@@ -142,7 +143,10 @@ mod tests {
         let args = line(&["--data-dir", "/tmp/x", "--core-listen", "127.0.0.1:1"]);
         let core = Part::Core.command_line(&args.parts);
         assert_eq!(core[..2], ["product", "core"]);
-        assert!(core.contains(&"--data-dir=/tmp/x".into()) && core.contains(&"--core-listen=127.0.0.1:1".into()), "{core:?}");
+        assert!(
+            core.contains(&"--data-dir=/tmp/x".into()) && core.contains(&"--core-listen=127.0.0.1:1".into()),
+            "{core:?}"
+        );
         assert!(!core.iter().any(|flag| flag.to_string_lossy().starts_with("--otlp-grpc")), "{core:?}");
     }
 

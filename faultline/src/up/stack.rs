@@ -114,7 +114,8 @@ impl Stack {
         if !self.running.iter().any(|running| running.part == Part::Analytics) {
             return Ok(Vec::new());
         }
-        let witness = |effect, listen| Witness { effect, url: format!("http://{}/internal/effects", args.text(listen)) };
+        let witness =
+            |effect, listen| Witness { effect, url: format!("http://{}/internal/effects", args.text(listen)) };
         let witnesses = [
             witness("receipt", "jobs_listen"),
             witness("webhook", "receiver_listen"),

@@ -235,7 +235,11 @@ pub(crate) async fn check_ports(part: Part, settings: &clap::ArgMatches) -> anyh
 }
 
 /// Waits until every address of the part takes connections.
-pub(crate) async fn ready(supervised: &Supervised, settings: &clap::ArgMatches, patience: Duration) -> anyhow::Result<()> {
+pub(crate) async fn ready(
+    supervised: &Supervised,
+    settings: &clap::ArgMatches,
+    patience: Duration,
+) -> anyhow::Result<()> {
     let deadline = Instant::now() + patience;
     for (_, address) in supervised.part.addresses(settings) {
         while tokio::net::TcpStream::connect(address).await.is_err() {
