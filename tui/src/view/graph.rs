@@ -68,6 +68,18 @@ struct Slot {
     y: u16,
 }
 
+impl Slot {
+    /// The row its arrows leave and reach it in.
+    fn port(&self) -> u16 {
+        self.y + port(self.height)
+    }
+}
+
+/// The row of the name in a box of four rows, else the middle.
+fn port(height: u16) -> u16 {
+    if height == 4 { 1 } else { height / 2 }
+}
+
 /// None when it does not fit into `width` by `height` cells.
 pub(super) fn layout(vertices: &[Vertex], arrows: &[Arrow], width: u16, height: u16) -> Option<Layout> {
     let (forward, turned) = open_cycles(vertices.len(), arrows);
@@ -90,7 +102,6 @@ pub(super) fn layout(vertices: &[Vertex], arrows: &[Arrow], width: u16, height: 
     let used_height = GAP_ROWS.rev().find_map(|gap| stack(&mut slots, &columns, &steps, height, gap))?;
     let (column_x, turn_x, used_width) = spread(&slots, &columns, &steps, width)?;
 
-    let middle = |slot: &Slot| slot.y + slot.height / 2 - u16::from(slot.height == 4);
     let mut ways: Vec<Way> = Vec::new();
     for (chain, arrow) in chains.iter().zip(&forward) {
         let stretches = chain
@@ -100,10 +111,10 @@ pub(super) fn layout(vertices: &[Vertex], arrows: &[Arrow], width: u16, height: 
                 let start = column_x[from.layer] + if from.vertex.is_some() { from.width } else { 0 };
                 Stretch {
                     x: start,
-                    y: middle(from),
+                    y: from.port(),
                     turn_x: turn_x[&pair[0]],
                     to_x: column_x[to.layer].saturating_sub(u16::from(to.vertex.is_some())),
-                    to_y: middle(to),
+                    to_y: to.port(),
                 }
             })
             .collect();
@@ -248,15 +259,12 @@ fn stack(
         let mut needed = height_of(slots, column, gap);
         let mut top = 0;
         for slot in column {
-            let before: Vec<u16> = steps
-                .iter()
-                .filter(|(_, to)| to == slot)
-                .map(|(from, _)| slots[*from].y + slots[*from].height / 2)
-                .collect();
+            let before: Vec<u16> =
+                steps.iter().filter(|(_, to)| to == slot).map(|(from, _)| slots[*from].port()).collect();
             let own = slots[*slot].height;
             let wanted = match before.len() {
                 0 => (tallest - needed) / 2 + top.min(needed),
-                count => (before.iter().sum::<u16>() / count as u16).saturating_sub(own / 2),
+                count => (before.iter().sum::<u16>() / count as u16).saturating_sub(port(own)),
             };
             let lowest = tallest.saturating_sub(needed);
             slots[*slot].y = wanted.clamp(top, lowest.max(top));

@@ -66,10 +66,10 @@ fn draw_heading(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer, ro
     let Some(root) = tree.nodes.first() else { return };
     let mut title = vec![
         Span::styled(format::nanos(tree.duration_ns), theme.strong()),
-        Span::styled(format!("  {} spans", rows.len()), theme.dim()),
+        Span::styled(format!("  {}", counted(rows.len(), "span")), theme.dim()),
     ];
     if tree.errors > 0 {
-        title.push(Span::styled(format!("  {} errors", tree.errors), theme.bad()));
+        title.push(Span::styled(format!("  {}", counted(tree.errors, "error")), theme.bad()));
     }
     title.push(Span::raw(" "));
     let mut room = usize::from(area.width.saturating_sub(36));
@@ -85,6 +85,11 @@ fn draw_heading(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer, ro
     let started = format::instant(rows.time_ns("time", root.row));
     let id = &state.waterfall.trace_id;
     paint::heading(buffer, area, theme, title, &format!("{id}  {started}Z"));
+}
+
+/// `1 span`, `2 spans`.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// The tree on the left, the bars on the right.
@@ -183,7 +188,7 @@ fn draw_logs(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
     };
     let (heading, list) = paint::split(area, 1);
     let title = vec![Span::styled("logs of the trace", theme.strong())];
-    paint::heading(buffer, heading, theme, title, &format!("{} records", shown.rows.len()));
+    paint::heading(buffer, heading, theme, title, &counted(shown.rows.len(), "record"));
     let tree = &state.waterfall.tree;
     for row in 0..shown.rows.len().min(usize::from(list.height)) {
         let rows = &shown.rows;
