@@ -43,22 +43,9 @@ const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// What shutdown gives the collector to take the rest.
 const FLUSH_MAX: Duration = Duration::from_secs(5);
 
-/// Crates below HTTP and gRPC, and the embedded broker: they would speak once for every request that carries telemetry.
-const NEVER_TOLD: [&str; 13] = [
-    "h2",
-    "hyper",
-    "hyper_util",
-    "tonic",
-    "tower",
-    "reqwest",
-    "rustls",
-    "opentelemetry",
-    "opentelemetry_sdk",
-    "tansu_broker",
-    "tansu_service",
-    "tansu_storage",
-    "rama",
-];
+/// Crates below HTTP and gRPC, and the embedded broker, by how their names start: they would speak once for every request
+/// that carries telemetry.
+const NEVER_TOLD: [&str; 9] = ["h2", "hyper", "tonic", "tower", "reqwest", "rustls", "opentelemetry", "tansu", "rama"];
 
 /// Everything of this process's telemetry. Keep it until `shutdown`.
 #[must_use = "telemetry ends with `shutdown`"]
@@ -232,7 +219,10 @@ fn subscribe(traces: &SdkTracerProvider, logs: &SdkLoggerProvider, filter: EnvFi
             metadata.is_span() && *metadata.level() <= tracing::Level::INFO && told(metadata.target())
         }));
     let records = OpenTelemetryTracingBridge::new(logs).with_filter(filter.clone());
-    let text = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_filter(filter);
+    let text = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_filter(filter);
     Registry::default()
         .with(spans)
         .with(records)
@@ -243,14 +233,14 @@ fn subscribe(traces: &SdkTracerProvider, logs: &SdkLoggerProvider, filter: EnvFi
 
 fn told(target: &str) -> bool {
     let root = target.split("::").next().unwrap_or(target);
-    !NEVER_TOLD.contains(&root)
+    !NEVER_TOLD.iter().any(|name| root.starts_with(name))
 }
 
 /// `wanted`, and silence for the crates that must not speak (errors of the broker excepted).
 fn log_filter(wanted: &str) -> anyhow::Result<EnvFilter> {
     let mut filter = EnvFilter::try_new(wanted).with_context(|| format!("{wanted:?} is no log filter"))?;
     for name in NEVER_TOLD {
-        let level = if name.starts_with("tansu") { "error" } else { "off" };
+        let level = if name == "tansu" { "error" } else { "off" };
         filter = filter.add_directive(format!("{name}={level}").parse()?);
     }
     Ok(filter)
