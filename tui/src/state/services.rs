@@ -44,10 +44,9 @@ impl State {
     }
 
     pub(super) fn ask_services(&self) -> Vec<Question> {
-        // One step more than is drawn: the newest is still being filled and stays off the screen.
         let columns = sparkline_columns(self.width);
         let step = step(self.window, columns);
-        let span = step * (columns as u32 + 1);
+        let span = step * columns as u32;
         let over_time =
             Panel::ServicesOverTime.sql(&[("window", Value::Interval(span)), ("step", Value::Interval(step))]);
         let mut questions =

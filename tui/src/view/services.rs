@@ -18,6 +18,8 @@ use crate::view::{Theme, draw_absence, nothing_in_window};
 
 /// Cells of one number of a table.
 const NUMBER: u16 = 7;
+/// The least part of a step a rate is projected from: less would be noise.
+const FILLED_MIN: f64 = 0.25;
 
 pub(super) fn draw(state: &State, theme: Theme, area: Rect, buffer: &mut Buffer) {
     let (order, names, selected) = state.services_listed();
@@ -171,14 +173,21 @@ impl<'a> Series<'a> {
     fn new(state: &'a State, steps: usize) -> Series<'a> {
         let mut series = Series { steps, by_service: HashMap::new() };
         let Some(shown) = state.shown(Panel::ServicesOverTime) else { return series };
-        // The newest step is still being filled: drawn, it would look like a drop.
-        let starts = starts_ns(shown.at_ns, shown.question.step, steps + 1);
+        let starts = starts_ns(shown.at_ns, shown.question.step, steps);
+        let newest = steps.saturating_sub(1);
+        let filled = (shown.at_ns - starts[newest]) as f64 / shown.question.step.as_nanos() as f64;
         for row in 0..shown.rows.len() {
-            let Ok(step) = starts[..steps].binary_search(&shown.rows.time_ns("step", row)) else { continue };
+            let Ok(step) = starts.binary_search(&shown.rows.time_ns("step", row)) else { continue };
             let empty = || (vec![0.0; steps], vec![f64::NAN; steps]);
             let (rate, p95) = series.by_service.entry(shown.rows.text("service", row)).or_insert_with(empty);
-            rate[step] = shown.rows.real("requests", row);
-            p95[step] = shown.rows.real("p95_ns", row);
+            // The newest step is still being filled: as it is it would look like a drop.
+            let share = if step == newest { filled } else { 1.0 };
+            if share >= FILLED_MIN {
+                rate[step] = shown.rows.real("requests", row) / share;
+                p95[step] = shown.rows.real("p95_ns", row);
+            } else {
+                rate[step] = f64::NAN;
+            }
         }
         series
     }
