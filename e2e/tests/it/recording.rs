@@ -21,13 +21,8 @@ struct Shape {
     records: &'static str,
 }
 
-const TRACES: Shape = Shape {
-    path: "/v1/traces",
-    signal: "traces",
-    groups: "resourceSpans",
-    scopes: "scopeSpans",
-    records: "spans",
-};
+const TRACES: Shape =
+    Shape { path: "/v1/traces", signal: "traces", groups: "resourceSpans", scopes: "scopeSpans", records: "spans" };
 const LOGS: Shape =
     Shape { path: "/v1/logs", signal: "logs", groups: "resourceLogs", scopes: "scopeLogs", records: "logRecords" };
 const METRICS: Shape = Shape {
@@ -108,7 +103,9 @@ async fn what_goes_in_comes_out() -> anyhow::Result<()> {
 }
 
 fn records<'a>(requests: &'a [Value], shape: &'a Shape) -> impl Iterator<Item = &'a Value> {
-    list(requests.iter(), shape.groups).flat_map(|group| list(std::iter::once(group), shape.scopes)).flat_map(|scope| list(std::iter::once(scope), shape.records))
+    list(requests.iter(), shape.groups)
+        .flat_map(|group| list(std::iter::once(group), shape.scopes))
+        .flat_map(|scope| list(std::iter::once(scope), shape.records))
 }
 
 fn list<'a>(values: impl Iterator<Item = &'a Value>, key: &'a str) -> impl Iterator<Item = &'a Value> {

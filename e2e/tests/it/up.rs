@@ -44,7 +44,7 @@ fn a_run_accounts_for_every_signal_and_every_effect() {
         assert_eq!(counts, [counts[0], 0, counts[0], counts[0], counts[0]], "{report}");
     }
     for effect in ["receipt", "webhook", "projection"] {
-        let counts = row(&report, &format!("{effect} of payment.captured"));
+        let counts = row(&report, &format!("{effect} of captured"));
         assert!(counts[0] > 50, "payments were made: {report}");
         assert_eq!(counts[1], 0, "{report}");
         assert_eq!(counts[3], 0, "{report}");
@@ -116,7 +116,12 @@ async fn a_broker_that_forgets_and_a_restart_lose_no_event_and_double_no_effect(
     check_effects(&first, 60);
 
     let second = Process::start(arguments(&path, &offset_text, "5s")).output();
-    assert!(second.status.success(), "{}\n{}", String::from_utf8_lossy(&second.stdout), String::from_utf8_lossy(&second.stderr));
+    assert!(
+        second.status.success(),
+        "{}\n{}",
+        String::from_utf8_lossy(&second.stdout),
+        String::from_utf8_lossy(&second.stderr)
+    );
     check_effects(&String::from_utf8_lossy(&second.stdout), 60);
     Ok(())
 }
@@ -133,7 +138,7 @@ async fn acknowledged_payments(folder: &Path, count: usize) -> anyhow::Result<()
 
 fn check_effects(report: &str, at_least: u64) {
     for effect in ["receipt", "webhook", "projection"] {
-        let counts = row(report, &format!("{effect} of payment.captured"));
+        let counts = row(report, &format!("{effect} of captured"));
         let (acknowledged, lost, doubled) = (counts[0], counts[1], counts[3]);
         assert!(acknowledged >= at_least && lost == 0 && doubled == 0, "{report}");
     }

@@ -37,7 +37,7 @@ impl Report {
             line(&mut text, "effect", ["acked", "lost", "happened", "doubled", "repeats", "unheard"], true);
         }
         for tally in &self.effects {
-            let name = format!("{} of {}", tally.effect, tally.event_type);
+            let name = format!("{} of {}", tally.effect, tally.event_type.trim_start_matches("payment."));
             let counts = [tally.acknowledged, tally.lost, tally.happened, tally.doubled, tally.repeats, tally.unheard];
             line(&mut text, &name, counts, tally.is_clean());
         }
@@ -60,9 +60,9 @@ impl Report {
 
 /// Fits in 80 columns.
 fn line<const N: usize>(text: &mut String, name: &str, cells: [impl std::fmt::Display; N], clean: bool) {
-    let _ = write!(text, "{name:<30}");
+    let _ = write!(text, "{name:<24}");
     for cell in cells {
-        let _ = write!(text, "{cell:>8}");
+        let _ = write!(text, "{cell:>9}");
     }
     text.push_str(if clean { "\n" } else { " <\n" });
 }
