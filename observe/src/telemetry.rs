@@ -4,7 +4,7 @@
 //! the product's runtime metrics, and, as that thread has no subscriber, nothing the network crates say about a
 //! delivery can become telemetry itself.
 
-use std::{fs, io, path::Path, sync::Arc, thread, time::Duration};
+use std::{fs, io, io::IsTerminal as _, path::Path, sync::Arc, thread, time::Duration};
 
 use anyhow::Context as _;
 use opentelemetry::{KeyValue, global, trace::TracerProvider as _};
