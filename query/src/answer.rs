@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
-use futures::{Stream, StreamExt, stream};
+use futures::StreamExt;
 
 use crate::QueryError;
 use crate::turn::Turn;
@@ -32,6 +32,16 @@ impl Answer {
 
     /// The next rows, or none at the end.
     pub async fn next(&mut self) -> Result<Option<RecordBatch>, QueryError> {
+        let next = self.read().await;
+        match &next {
+            Ok(Some(_)) => {}
+            Ok(None) => self.turn.ended("answered"),
+            Err(error) => self.turn.ended(error.outcome()),
+        }
+        next
+    }
+
+    async fn read(&mut self) -> Result<Option<RecordBatch>, QueryError> {
         let next = tokio::time::timeout_at(self.turn.deadline(), self.rows.next()).await;
         let Some(batch) = next.map_err(|_elapsed| self.turn.slow())?.transpose()? else { return Ok(None) };
         let Some(left) = self.rows_left.checked_sub(batch.num_rows()) else {
@@ -41,15 +51,12 @@ impl Answer {
         Ok(Some(RecordBatch::try_new(self.schema(), batch.columns().to_vec())?))
     }
 
-    /// As a stream; it ends after the first error.
-    pub fn into_stream(self) -> impl Stream<Item = Result<RecordBatch, QueryError>> + Send {
-        stream::unfold(Some(self), |answer| async {
-            let mut answer = answer?;
-            match answer.next().await {
-                Ok(Some(batch)) => Some((Ok(batch), Some(answer))),
-                Ok(None) => None,
-                Err(error) => Some((Err(error), None)),
-            }
+    /// Waits for something else within the time of this answer.
+    pub(crate) async fn in_time<T>(&mut self, other: impl Future<Output = T>) -> Result<T, QueryError> {
+        tokio::time::timeout_at(self.turn.deadline(), other).await.map_err(|_elapsed| {
+            let slow = self.turn.slow();
+            self.turn.ended(slow.outcome());
+            slow
         })
     }
 }

@@ -25,6 +25,7 @@ pub struct Limits {
     #[arg(long, env = "FAULTLINE_QUERY_MEMORY_BYTES_MAX", default_value_t = 1 << 30)]
     pub query_memory_bytes_max: usize,
     /// Bytes of temporary files of all running queries together. Four GiB: a sort of a day fits, a disk survives.
+    /// With 0 nothing is spilled.
     #[arg(long, env = "FAULTLINE_QUERY_SPILL_BYTES_MAX", default_value_t = 4 << 30)]
     pub query_spill_bytes_max: u64,
     /// Longest time one query may take, in seconds, waiting for its turn included. Must stay below the time the store keeps

@@ -20,6 +20,7 @@ use crate::error::QueryError;
 use crate::files::OnlyStoredFiles;
 use crate::hex_ids::hex_ids;
 use crate::moment::Moment;
+use crate::statement::only_question;
 use crate::turn::Turns;
 use crate::{Args, Limits};
 
@@ -71,10 +72,15 @@ impl Engine {
         if sql.len() > SQL_BYTES_MAX {
             return Err(QueryError::Question(format!("the SQL text is longer than {SQL_BYTES_MAX} bytes")));
         }
-        let turn = self.shared.turns.next().await?;
+        let mut turn = self.shared.turns.next().await?;
         let planned = tokio::time::timeout_at(turn.deadline(), self.start(sql)).await;
-        let stream = planned.unwrap_or_else(|_elapsed| Err(turn.slow()))?;
-        Ok(Answer::new(stream, turn, self.shared.limits.query_answer_rows_max))
+        match planned.unwrap_or_else(|_elapsed| Err(turn.slow())) {
+            Ok(rows) => Ok(Answer::new(rows, turn, self.shared.limits.query_answer_rows_max)),
+            Err(error) => {
+                turn.ended(error.outcome());
+                Err(error)
+            }
+        }
     }
 
     /// All rows of the answer.
@@ -96,7 +102,8 @@ impl Engine {
         let moment = Arc::new(Moment::new(shared.reader.clone()));
         let names = catalog(moment, &shared.views, Some(Arc::clone(&shared.column_docs)))?;
         let session = session(&shared.template, names);
-        let plan = session.create_logical_plan(sql).await?;
+        let statement = session.sql_to_statement(sql, &session.config_options().sql_parser.dialect)?;
+        let plan = session.statement_to_plan(only_question(statement)?).await?;
         SQLOptions::new()
             .with_allow_ddl(false)
             .with_allow_dml(false)
@@ -136,9 +143,12 @@ fn config() -> SessionConfig {
 
 fn runtime(limits: &Limits) -> anyhow::Result<Arc<RuntimeEnv>> {
     let pool = FairSpillPool::new(limits.query_memory_bytes_max);
-    let spill = DiskManagerBuilder::default()
-        .with_mode(DiskManagerMode::OsTmpDirectory)
-        .with_max_temp_directory_size(limits.query_spill_bytes_max);
+    let mode = match limits.query_spill_bytes_max {
+        0 => DiskManagerMode::Disabled,
+        _ => DiskManagerMode::OsTmpDirectory,
+    };
+    let spill =
+        DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(limits.query_spill_bytes_max);
     Ok(RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(TrackConsumersPool::new(pool, CONSUMERS_NAMED)))
         .with_disk_manager_builder(spill)

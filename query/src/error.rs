@@ -28,6 +28,19 @@ pub enum QueryError {
 }
 
 impl QueryError {
+    /// One word for metrics.
+    pub(crate) fn outcome(&self) -> &'static str {
+        match self {
+            QueryError::Question(_) => "question",
+            QueryError::ReadOnly(_) => "read_only",
+            QueryError::Unknown(_) => "unknown",
+            QueryError::Slow { .. } => "slow",
+            QueryError::TooLarge(_) => "too_large",
+            QueryError::Busy { .. } => "busy",
+            QueryError::Internal(_) => "internal",
+        }
+    }
+
     pub(crate) fn too_many_rows(max: usize) -> QueryError {
         QueryError::TooLarge(format!(
             "the answer has more than {max} rows; add LIMIT, aggregate, or narrow the time (limit: --query-answer-rows-max)"
@@ -48,6 +61,9 @@ impl From<DataFusionError> for QueryError {
             DataFusionError::ResourcesExhausted(_) => QueryError::TooLarge(format!(
                 "the query needs more memory than it may use (limit: --query-memory-bytes-max): {sentence}"
             )),
+            DataFusionError::ArrowError(cause, _) if spilled_too_much(cause) => QueryError::TooLarge(
+                "the query needs more temporary files than it may write (limit: --query-spill-bytes-max)".to_owned(),
+            ),
             DataFusionError::IoError(_)
             | DataFusionError::ObjectStore(_)
             | DataFusionError::ParquetError(_)
@@ -62,6 +78,11 @@ impl From<DataFusionError> for QueryError {
             _ => QueryError::Question(sentence),
         }
     }
+}
+
+/// The limit on temporary files arrives as an I/O error that only its text tells apart.
+fn spilled_too_much(error: &ArrowError) -> bool {
+    matches!(error, ArrowError::IoError(text, _) if text.contains("used disk space during the spilling process"))
 }
 
 impl From<ArrowError> for QueryError {

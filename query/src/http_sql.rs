@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
 use serde::Deserialize;
+use tokio::sync::mpsc;
 
 use crate::failure::Failure;
 use crate::format::{Encoder, Format};
@@ -19,6 +20,8 @@ use crate::{Answer, Engine, QueryError};
 
 /// Bytes of an Arrow answer that are held back so that an early failure still gets its status code.
 const HELD_BYTES: usize = 1 << 20;
+/// Chunks of a streamed answer that wait for its reader.
+const CHUNKS_WAITING_MAX: usize = 2;
 
 #[derive(Deserialize)]
 struct Question {
@@ -100,22 +103,31 @@ impl Limited {
     }
 }
 
-/// The rows after the head, one chunk a batch.
+/// The rows after the head, one chunk a batch. A client that reads too slowly loses its turn at the deadline like any other.
 fn rest(answer: Answer, encoder: Limited) -> impl Stream<Item = Result<Bytes, QueryError>> + Send {
-    stream::unfold(Some((answer, encoder)), |state| async {
-        let (mut answer, mut encoder) = state?;
-        let step = match answer.next().await {
-            Ok(Some(batch)) => encoder.write(&batch).map(|()| true),
-            Ok(None) => Ok(false),
-            Err(error) => Err(error),
-        };
-        match step {
-            Ok(true) => Some((Ok(encoder.take()), Some((answer, encoder)))),
-            Ok(false) => Some((encoder.finish(), None)),
-            Err(error) => {
-                tracing::warn!(error.message = %error, "an answer was broken off: {error}");
-                Some((Err(error), None))
-            }
+    let (chunks, mut body) = mpsc::channel(CHUNKS_WAITING_MAX);
+    tokio::spawn(async move {
+        if let Err(error) = pump(answer, encoder, &chunks).await {
+            tracing::warn!(error.message = %error, "an answer was broken off: {error}");
+            // The body must not end as if it were whole. A closed channel means that nobody reads any more.
+            let _ = chunks.send(Err(error)).await;
         }
-    })
+    });
+    stream::poll_fn(move |context| body.poll_recv(context))
+}
+
+async fn pump(
+    mut answer: Answer,
+    mut encoder: Limited,
+    chunks: &mpsc::Sender<Result<Bytes, QueryError>>,
+) -> Result<(), QueryError> {
+    while let Some(batch) = answer.next().await? {
+        encoder.write(&batch)?;
+        if answer.in_time(chunks.send(Ok(encoder.take()))).await?.is_err() {
+            return Ok(());
+        }
+    }
+    let last = encoder.finish()?;
+    let _ = answer.in_time(chunks.send(Ok(last))).await?;
+    Ok(())
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use crate::metrics::Metrics;
 use crate::{Limits, QueryError};
 
 pub(crate) struct Turns {
@@ -13,20 +14,26 @@ pub(crate) struct Turns {
     running: Arc<Semaphore>,
     waiting_max: usize,
     time_max: Duration,
+    metrics: Arc<Metrics>,
 }
 
-/// The right to run until the deadline; given back on drop.
+/// The right to run until the deadline; given back, and measured, on drop.
 pub(crate) struct Turn {
-    deadline: Instant,
+    asked: Instant,
     time_max: Duration,
+    outcome: &'static str,
+    metrics: Arc<Metrics>,
     _permits: [OwnedSemaphorePermit; 2],
 }
 
 impl Turns {
     pub(crate) fn new(limits: &Limits) -> Turns {
         let running = limits.query_concurrent_max.max(1);
+        let admitted_max = running + limits.query_waiting_max;
+        let admitted = Arc::new(Semaphore::new(admitted_max));
         Turns {
-            admitted: Arc::new(Semaphore::new(running + limits.query_waiting_max)),
+            metrics: Arc::new(Metrics::new(&admitted, admitted_max)),
+            admitted,
             running: Arc::new(Semaphore::new(running)),
             waiting_max: limits.query_waiting_max,
             time_max: limits.time_max(),
@@ -34,25 +41,45 @@ impl Turns {
     }
 
     pub(crate) async fn next(&self) -> Result<Turn, QueryError> {
-        let deadline = Instant::now() + self.time_max;
-        let busy = || QueryError::Busy { waiting: self.waiting_max };
+        let asked = Instant::now();
+        let busy = || {
+            self.metrics.refused.add(1, &[]);
+            QueryError::Busy { waiting: self.waiting_max }
+        };
         let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_full| busy())?;
         let slow = || QueryError::Slow { seconds: self.time_max.as_secs() };
-        let running = tokio::time::timeout_at(deadline, Arc::clone(&self.running).acquire_owned())
+        let running = tokio::time::timeout_at(asked + self.time_max, Arc::clone(&self.running).acquire_owned())
             .await
             .map_err(|_elapsed| slow())?
             .map_err(|_closed| busy())?;
-        Ok(Turn { deadline, time_max: self.time_max, _permits: [admitted, running] })
+        Ok(Turn {
+            asked,
+            time_max: self.time_max,
+            outcome: "abandoned",
+            metrics: Arc::clone(&self.metrics),
+            _permits: [admitted, running],
+        })
     }
 }
 
 impl Turn {
     pub(crate) fn deadline(&self) -> Instant {
-        self.deadline
+        self.asked + self.time_max
     }
 
     pub(crate) fn slow(&self) -> QueryError {
         QueryError::Slow { seconds: self.time_max.as_secs() }
+    }
+
+    /// How it ended, for the metrics; `abandoned` when nobody says.
+    pub(crate) fn ended(&mut self, outcome: &'static str) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.metrics.record(self.asked.elapsed(), self.outcome);
     }
 }
 

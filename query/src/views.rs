@@ -16,7 +16,7 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{ParamValues, ScalarValue, internal_datafusion_err};
 use datafusion::datasource::TableType;
 use datafusion::error::Result;
-use datafusion::execution::SessionState;
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::expr_rewriter::unnormalize_cols;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, ident};
@@ -114,6 +114,8 @@ impl TableProvider for ViewTable {
             plan = plan.project(projection.iter().map(|column| ident(self.schema.field(*column).name())))?;
         }
         let plan = plan.limit(0, limit)?.build()?;
-        session.create_physical_plan(&plan).await
+        // The rules that shape physical plans run once, over the whole plan this becomes a part of; not all bear a second run.
+        let unshaped = SessionStateBuilder::new_from_existing(state.clone()).with_physical_optimizer_rules(Vec::new());
+        unshaped.build().create_physical_plan(&plan).await
     }
 }

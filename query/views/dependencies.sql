@@ -73,7 +73,7 @@ SELECT
   count(*) AS requests,
   sum(CASE WHEN failed THEN 1 ELSE 0 END) AS errors,
   avg(CASE WHEN failed THEN 1.0 ELSE 0.0 END) AS error_share,
-  approx_percentile_cont(duration_ns, 0.95) AS p95_ns,
-  approx_percentile_cont(lag_ns, 0.95) AS lag_p95_ns
+  CAST(approx_percentile_cont(duration_ns, 0.95) AS BIGINT) AS p95_ns,
+  CAST(approx_percentile_cont(lag_ns, 0.95) AS BIGINT) AS lag_p95_ns
 FROM edges
 GROUP BY 1, 2, 3, 4, 5, 6

@@ -17,9 +17,9 @@ SELECT
   count(*) AS requests,
   sum(CASE WHEN status = 'Error' THEN 1 ELSE 0 END) AS errors,
   avg(CASE WHEN status = 'Error' THEN 1.0 ELSE 0.0 END) AS error_share,
-  approx_percentile_cont(duration_ns, 0.50) AS p50_ns,
-  approx_percentile_cont(duration_ns, 0.95) AS p95_ns,
-  approx_percentile_cont(duration_ns, 0.99) AS p99_ns
+  CAST(approx_percentile_cont(duration_ns, 0.50) AS BIGINT) AS p50_ns,
+  CAST(approx_percentile_cont(duration_ns, 0.95) AS BIGINT) AS p95_ns,
+  CAST(approx_percentile_cont(duration_ns, 0.99) AS BIGINT) AS p99_ns
 FROM stored.spans
 WHERE kind IN ('Server', 'Consumer') AND time >= $from AND time <= $to
 GROUP BY 1, 2, 3, 4
