@@ -1,4 +1,7 @@
 //! Counts at the source: after shutdown `made == acknowledged + dropped` for each signal.
+//!
+//! The exporter reports a partial success as success: what the collector rejected of a request it took counts as
+//! acknowledged here. SQL at the other end shows the difference.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -8,9 +11,10 @@ use serde::{Deserialize, Serialize};
 pub struct SignalCounts {
     /// Items the SDK was handed.
     pub made: u64,
-    /// Items that will not arrive: queue full, rejected by the collector, or export given up.
+    /// Items given up: the queue was full, or the export failed until its time was over. (If only the answer was
+    /// lost, they may be there nevertheless.)
     pub dropped: u64,
-    /// Items the collector took: its success arrived.
+    /// Items of requests whose success arrived, those included that the collector rejected in a partial success.
     pub acknowledged: u64,
 }
 
@@ -36,12 +40,10 @@ impl Tally {
         self.made.fetch_add(items, Relaxed);
     }
 
-    pub(crate) fn dropped(&self, items: u64) {
-        self.dropped.fetch_add(items, Relaxed);
-    }
-
-    pub(crate) fn acknowledged(&self, items: u64) {
-        self.acknowledged.fetch_add(items, Relaxed);
+    /// What became of items made.
+    pub(crate) fn settled(&self, items: u64, delivered: bool) {
+        let counter = if delivered { &self.acknowledged } else { &self.dropped };
+        counter.fetch_add(items, Relaxed);
     }
 
     pub(crate) fn read(&self) -> SignalCounts {

@@ -1,81 +1,90 @@
-//! Takes one OTLP request to the collector, with bounded retries.
+//! Takes batches to the collector: the exporters of `opentelemetry-otlp`, and patience around them.
 //!
-//! Not `opentelemetry-otlp`'s exporter: it reports success when the collector rejected items
-//! (`partial_success`) and hides the status code, so neither exact counts nor our retries could be built on it.
+//! The library retries what OTLP calls retryable, after the delay the collector asks for, within `EXPORT_MAX`. A
+//! collector that restarts needs more: it may be away for longer, and a call cut in the middle (UNKNOWN) the library
+//! gives up at once. So a failed export is asked for again until `OUTAGE_MAX`. The library's error does not tell why
+//! it failed, so a request that is refused for good takes that long too.
 
 use std::time::Duration;
 
-use opentelemetry_proto::tonic::collector::{
-    logs::v1::{ExportLogsServiceRequest, logs_service_client::LogsServiceClient},
-    metrics::v1::{ExportMetricsServiceRequest, metrics_service_client::MetricsServiceClient},
-    trace::v1::{ExportTraceServiceRequest, trace_service_client::TraceServiceClient},
+use anyhow::Context as _;
+use opentelemetry_otlp::{LogExporter, MetricExporter, RetryPolicy, SpanExporter, WithExportConfig, WithTonicConfig};
+use opentelemetry_sdk::{
+    Resource, error::OTelSdkResult, logs::LogExporter as _, metrics::Temporality, trace::SpanExporter as _,
 };
-use tokio::time::{Instant, sleep_until, timeout};
-use tonic::{Code, Status, transport::Channel};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
-/// One attempt. The collector answers after its fsync, so a loaded disk must fit in.
-const ATTEMPT_MAX: Duration = Duration::from_secs(10);
+/// One call, and one export with the library's retries. The collector answers after its fsync, so a loaded disk must
+/// fit in.
+const EXPORT_MAX: Duration = Duration::from_secs(10);
+/// Between two exports of the same items, beyond the library's own delays.
+const PAUSE: Duration = Duration::from_millis(500);
 /// From the first attempt to giving up: longer than a collector takes to restart.
-const RETRIES_MAX: Duration = Duration::from_secs(60);
-const BACKOFF_MIN: Duration = Duration::from_millis(100);
-const BACKOFF_MAX: Duration = Duration::from_secs(3);
+const OUTAGE_MAX: Duration = Duration::from_secs(60);
 
-#[derive(Clone)]
-pub(crate) enum Request {
-    Traces(ExportTraceServiceRequest),
-    Logs(ExportLogsServiceRequest),
-    Metrics(ExportMetricsServiceRequest),
+pub(crate) struct Exporters {
+    pub(crate) spans: SpanExporter,
+    pub(crate) logs: LogExporter,
+    pub(crate) metrics: MetricExporter,
 }
 
-/// Sends `request` until it is answered for good; returns how many of its items the collector rejected.
-pub(crate) async fn deliver(channel: &Channel, request: &Request) -> Result<u64, Status> {
-    let give_up = Instant::now() + RETRIES_MAX;
-    let mut backoff = BACKOFF_MIN;
-    loop {
-        let status = match timeout(ATTEMPT_MAX, send(channel.clone(), request.clone())).await {
-            Ok(Ok(rejected)) => return Ok(rejected),
-            Ok(Err(status)) => status,
-            Err(_) => Status::deadline_exceeded("no answer from the collector"),
-        };
-        let again = Instant::now() + backoff;
-        if !retryable(&status) || again > give_up {
-            return Err(status);
-        }
-        sleep_until(again).await;
-        backoff = (backoff * 2).min(BACKOFF_MAX);
+impl Exporters {
+    /// Connects later. Call in the context of the runtime that shall carry the connections.
+    pub(crate) fn new(endpoint: &str, resource: &Resource) -> anyhow::Result<Exporters> {
+        let wrong = || format!("{endpoint} is no address of a collector");
+        let mut spans = aimed(SpanExporter::builder().with_tonic(), endpoint).build().with_context(wrong)?;
+        let mut logs = aimed(LogExporter::builder().with_tonic(), endpoint).build().with_context(wrong)?;
+        let metrics = MetricExporter::builder().with_temporality(Temporality::Cumulative).with_tonic();
+        let metrics = aimed(metrics, endpoint).build().with_context(wrong)?;
+        spans.set_resource(resource);
+        logs.set_resource(resource); // metrics come with theirs
+        Ok(Exporters { spans, logs, metrics })
     }
 }
 
-async fn send(channel: Channel, request: Request) -> Result<u64, Status> {
-    let rejected = match request {
-        Request::Traces(request) => {
-            let answer = TraceServiceClient::new(channel).export(request).await?;
-            answer.into_inner().partial_success.map(|partial| partial.rejected_spans)
-        }
-        Request::Logs(request) => {
-            let answer = LogsServiceClient::new(channel).export(request).await?;
-            answer.into_inner().partial_success.map(|partial| partial.rejected_log_records)
-        }
-        Request::Metrics(request) => {
-            let answer = MetricsServiceClient::new(channel).export(request).await?;
-            answer.into_inner().partial_success.map(|partial| partial.rejected_data_points)
-        }
-    };
-    Ok(rejected.and_then(|rejected| u64::try_from(rejected).ok()).unwrap_or(0))
+fn aimed<B: WithExportConfig + WithTonicConfig>(builder: B, endpoint: &str) -> B {
+    builder.with_endpoint(endpoint).with_timeout(EXPORT_MAX).with_retry_policy(RetryPolicy::recommended())
 }
 
-/// The OTLP specification's list. A connection that could not be made arrives as UNAVAILABLE, one that broke
-/// in the middle of a call as UNKNOWN.
-fn retryable(status: &Status) -> bool {
-    matches!(
-        status.code(),
-        Code::Cancelled
-            | Code::DeadlineExceeded
-            | Code::ResourceExhausted
-            | Code::Aborted
-            | Code::OutOfRange
-            | Code::Unavailable
-            | Code::DataLoss
-            | Code::Unknown
-    )
+/// Exports until it succeeds; false if that took `OUTAGE_MAX` or was abandoned.
+pub(crate) async fn deliver<F>(export: impl Fn() -> F, abandon: &CancellationToken) -> bool
+where
+    F: Future<Output = OTelSdkResult>,
+{
+    let persist = async {
+        while export().await.is_err() {
+            sleep(PAUSE).await;
+        }
+    };
+    matches!(abandon.run_until_cancelled(timeout(OUTAGE_MAX, persist)).await, Some(Ok(())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use opentelemetry_sdk::error::OTelSdkError;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// The collector comes back after `outage`. Whether that was in time, by the paused clock.
+    async fn outlasts(outage: Duration) -> bool {
+        let back = Instant::now() + outage;
+        let attempts = Cell::new(0);
+        let export = async || {
+            attempts.set(attempts.get() + 1);
+            if Instant::now() < back { Err(OTelSdkError::InternalFailure("away".to_owned())) } else { Ok(()) }
+        };
+        let delivered = deliver(export, &CancellationToken::new()).await;
+        assert!(attempts.get() > 1);
+        delivered
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_restart_is_outlasted_but_not_an_absence() {
+        assert!(outlasts(OUTAGE_MAX - 2 * PAUSE).await);
+        assert!(!outlasts(OUTAGE_MAX + 2 * PAUSE).await);
+    }
 }

@@ -2,7 +2,8 @@
 //! and W3C context carried through HTTP and Kafka. What a process measures about its domain is its own affair.
 //!
 //! From the source outwards: `source` adapts the SDK to `queue`, which is bounded and paced by the clock;
-//! `delivery` takes batches to the collector with bounded retries; `counts` keeps the books.
+//! `delivery` takes batches to the collector through `opentelemetry-otlp` and outlasts its restarts; `counts` keeps
+//! the books around both.
 
 pub mod context;
 pub mod db;

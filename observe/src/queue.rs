@@ -3,14 +3,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use opentelemetry_sdk::error::OTelSdkResult;
 use tokio::{sync::mpsc, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 
-use crate::{
-    counts::Tally,
-    delivery::{Request, deliver},
-};
+use crate::{counts::Tally, delivery::deliver};
 
 /// How one signal is queued.
 pub(crate) struct Limits {
@@ -22,14 +19,6 @@ pub(crate) struct Limits {
     pub(crate) wait_max: Duration,
 }
 
-/// What waits. `weight` is how many spans, records or points it is.
-pub(crate) trait Item: Send + 'static {
-    fn weight(&self) -> u64;
-    fn request(items: Vec<Self>) -> Request
-    where
-        Self: Sized;
-}
-
 /// The side of the makers.
 #[derive(Debug)]
 pub(crate) struct Intake<T> {
@@ -37,12 +26,11 @@ pub(crate) struct Intake<T> {
     tally: Arc<Tally>,
 }
 
-impl<T: Item> Intake<T> {
+impl<T> Intake<T> {
     pub(crate) fn offer(&self, item: T) {
-        let weight = item.weight();
-        self.tally.made(weight);
+        self.tally.made(1);
         if self.queue.try_send(item).is_err() {
-            self.tally.dropped(weight);
+            self.tally.settled(1, false);
         }
     }
 }
@@ -54,25 +42,29 @@ pub(crate) struct Outlet<T> {
     limits: Limits,
 }
 
-pub(crate) fn bounded<T: Item>(limits: Limits, tally: Arc<Tally>) -> (Intake<T>, Outlet<T>) {
+pub(crate) fn bounded<T>(limits: Limits, tally: Arc<Tally>) -> (Intake<T>, Outlet<T>) {
     let (sender, receiver) = mpsc::channel(limits.waiting_items_max);
     (Intake { queue: sender, tally: tally.clone() }, Outlet { queue: receiver, tally, limits })
 }
 
-impl<T: Item> Outlet<T> {
-    /// Delivers until `stop`, then what still waits. After `abandon` the rest is counted as dropped.
-    pub(crate) async fn run(mut self, channel: Channel, stop: CancellationToken, abandon: CancellationToken) {
+impl<T> Outlet<T> {
+    /// Delivers by `export` until `stop`, then what still waits. After `abandon` the rest is counted as dropped.
+    pub(crate) async fn run(
+        mut self,
+        export: impl AsyncFn(&[T]) -> OTelSdkResult,
+        stop: &CancellationToken,
+        abandon: &CancellationToken,
+    ) {
         let mut clock = tokio::time::interval(self.limits.wait_max);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(self.limits.request_items_max);
-        loop {
+        let mut open = true;
+        while open {
             let room = self.limits.request_items_max - batch.len();
             let due = tokio::select! {
                 taken = self.queue.recv_many(&mut batch, room) => {
-                    if taken == 0 {
-                        break; // closed and empty
-                    }
-                    batch.len() == self.limits.request_items_max
+                    open = taken > 0; // 0: closed and empty
+                    !open || batch.len() == self.limits.request_items_max
                 }
                 _ = clock.tick() => true,
                 _ = stop.cancelled(), if !self.queue.is_closed() => {
@@ -80,64 +72,43 @@ impl<T: Item> Outlet<T> {
                     false
                 }
             };
-            if due {
-                self.deliver(&mut batch, &channel, &abandon).await;
+            if due && !batch.is_empty() {
+                let delivered = deliver(|| export(&batch), abandon).await;
+                self.tally.settled(batch.len() as u64, delivered);
+                batch.clear();
             }
         }
-        self.deliver(&mut batch, &channel, &abandon).await;
-    }
-
-    async fn deliver(&self, batch: &mut Vec<T>, channel: &Channel, abandon: &CancellationToken) {
-        if batch.is_empty() {
-            return;
-        }
-        let items = std::mem::replace(batch, Vec::with_capacity(self.limits.request_items_max));
-        let made: u64 = items.iter().map(Item::weight).sum();
-        let request = T::request(items);
-        let outcome = abandon.run_until_cancelled(deliver(channel, &request)).await;
-        let rejected = match outcome {
-            Some(Ok(rejected)) => rejected.min(made),
-            Some(Err(_)) | None => made,
-        };
-        self.tally.dropped(rejected);
-        self.tally.acknowledged(made - rejected);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-    use tonic::transport::Endpoint;
-
     use super::*;
     use crate::SignalCounts;
-
-    impl Item for u64 {
-        fn weight(&self) -> u64 {
-            *self
-        }
-
-        fn request(_items: Vec<Self>) -> Request {
-            Request::Logs(ExportLogsServiceRequest::default())
-        }
-    }
 
     #[tokio::test]
     async fn what_finds_no_place_or_no_collector_is_counted_as_dropped() {
         let tally = Arc::new(Tally::default());
         let limits = Limits { waiting_items_max: 2, request_items_max: 1, wait_max: Duration::from_secs(1) };
         let (intake, outlet) = bounded(limits, tally.clone());
-        for weight in [1, 10, 100] {
-            intake.offer(weight);
+        for item in 0..3 {
+            intake.offer(item);
         }
-        assert_eq!(tally.read(), SignalCounts { made: 111, dropped: 100, acknowledged: 0 });
+        assert_eq!(tally.read(), SignalCounts { made: 3, dropped: 1, acknowledged: 0 });
 
-        // Port 9 (discard) of this machine: nobody listens, and the first attempt is given up before it is made.
-        let channel = Endpoint::from_static("http://127.0.0.1:9").connect_lazy();
-        let over = CancellationToken::new();
-        over.cancel();
-        outlet.run(channel, over.clone(), over).await;
-        intake.offer(1_000);
-        assert_eq!(tally.read(), SignalCounts { made: 1_111, dropped: 1_111, acknowledged: 0 });
+        // The first is taken; the second finds a collector that never answers, and is abandoned.
+        let abandon = CancellationToken::new();
+        let export = async |items: &[i32]| {
+            if items == [1] {
+                abandon.cancel();
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        };
+        let stop = CancellationToken::new();
+        stop.cancel();
+        outlet.run(export, &stop, &abandon).await;
+        intake.offer(3);
+        assert_eq!(tally.read(), SignalCounts { made: 4, dropped: 3, acknowledged: 1 });
     }
 }

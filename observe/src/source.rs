@@ -1,7 +1,7 @@
 //! Where the SDK hands over what was made: a span at its end, a log record, a collection of metric points.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -9,54 +9,22 @@ use opentelemetry::{
     Context, InstrumentationScope, Key,
     logs::{AnyValue, LogRecord},
 };
-use opentelemetry_proto::{
-    tonic::collector::{
-        logs::v1::ExportLogsServiceRequest, metrics::v1::ExportMetricsServiceRequest,
-        trace::v1::ExportTraceServiceRequest,
-    },
-    tonic::metrics::v1::metric::Data,
-    transform::{
-        common::tonic::ResourceAttributesWithSchema, logs::tonic::group_logs_by_resource_and_scope,
-        trace::tonic::group_spans_by_resource_and_scope,
-    },
-};
+use opentelemetry_otlp::MetricExporter;
 use opentelemetry_sdk::{
-    Resource,
-    error::OTelSdkResult,
-    logs::{LogBatch, LogProcessor, SdkLogRecord},
-    metrics::{Temporality, data::ResourceMetrics, exporter::PushMetricExporter},
+    error::{OTelSdkError, OTelSdkResult},
+    logs::{LogProcessor, SdkLogRecord},
+    metrics::{
+        Temporality,
+        data::{AggregatedMetrics, MetricData, ResourceMetrics, ScopeMetrics},
+        exporter::PushMetricExporter,
+    },
     trace::{Span, SpanData, SpanProcessor},
 };
+use tokio::runtime::Handle;
+use tokio_util::{context::TokioContext, sync::CancellationToken};
 use uuid::Uuid;
 
-use crate::{
-    delivery::Request,
-    queue::{Intake, Item},
-};
-
-/// The resource of this process, known before the first item is made.
-static RESOURCE: OnceLock<ResourceAttributesWithSchema> = OnceLock::new();
-
-pub(crate) fn set_resource(resource: &Resource) {
-    // A second `init` in one process (tests) keeps the first resource.
-    let _ = RESOURCE.set(resource.into());
-}
-
-fn resource() -> &'static ResourceAttributesWithSchema {
-    RESOURCE.get_or_init(Default::default)
-}
-
-impl Item for SpanData {
-    fn weight(&self) -> u64 {
-        1
-    }
-
-    fn request(items: Vec<Self>) -> Request {
-        Request::Traces(ExportTraceServiceRequest {
-            resource_spans: group_spans_by_resource_and_scope(items, resource()),
-        })
-    }
-}
+use crate::{counts::Tally, delivery::deliver, queue::Intake};
 
 #[derive(Debug)]
 pub(crate) struct Spans(pub(crate) Intake<SpanData>);
@@ -79,21 +47,7 @@ impl SpanProcessor for Spans {
     }
 }
 
-#[derive(Debug)]
-pub(crate) struct Record(SdkLogRecord, InstrumentationScope);
-
-impl Item for Record {
-    fn weight(&self) -> u64 {
-        1
-    }
-
-    fn request(items: Vec<Self>) -> Request {
-        let borrowed: Vec<_> = items.iter().map(|Record(record, scope)| (record, scope)).collect();
-        Request::Logs(ExportLogsServiceRequest {
-            resource_logs: group_logs_by_resource_and_scope(&LogBatch::new(&borrowed), resource()),
-        })
-    }
-}
+pub(crate) type Record = (SdkLogRecord, InstrumentationScope);
 
 /// Gives each record its time and `log.record.uid`, so that records can be counted distinct.
 #[derive(Debug)]
@@ -104,7 +58,7 @@ impl LogProcessor for Records {
         record.set_timestamp(SystemTime::now());
         let uid = AnyValue::from(Uuid::now_v7().to_string());
         record.add_attribute(Key::from_static_str("log.record.uid"), uid);
-        self.0.offer(Record(record.clone(), scope.clone()));
+        self.0.offer((record.clone(), scope.clone()));
     }
 
     fn force_flush(&self) -> OTelSdkResult {
@@ -116,34 +70,26 @@ impl LogProcessor for Records {
     }
 }
 
+/// Metrics need no queue: the SDK's reader has a thread of its own, and what it would have collected while it waits
+/// for the collector is in the next collection (sums are cumulative).
 pub(crate) struct Points {
-    request: ExportMetricsServiceRequest,
-    count: u64,
+    pub(crate) exporter: MetricExporter,
+    pub(crate) tally: Arc<Tally>,
+    /// Carries the connection and the clock; the reader's thread has neither.
+    pub(crate) runtime: Handle,
+    pub(crate) abandon: CancellationToken,
+    /// Cancelled when the reader has made its last collection and this is settled.
+    pub(crate) ended: CancellationToken,
 }
 
-impl Item for Points {
-    fn weight(&self) -> u64 {
-        self.count
-    }
-
-    fn request(items: Vec<Self>) -> Request {
-        let resource_metrics = items.into_iter().flat_map(|points| points.request.resource_metrics);
-        Request::Metrics(ExportMetricsServiceRequest { resource_metrics: resource_metrics.collect() })
-    }
-}
-
-/// Shared with `Telemetry`, which must outlive the SDK's reader to see the last collection.
-#[derive(Clone)]
-pub(crate) struct Collections(pub(crate) Arc<Intake<Points>>);
-
-impl PushMetricExporter for Collections {
+impl PushMetricExporter for Points {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        let request = ExportMetricsServiceRequest::from(metrics);
-        let count = points(&request);
-        if count > 0 {
-            self.0.offer(Points { request, count });
-        }
-        Ok(())
+        let points = points(metrics);
+        self.tally.made(points);
+        let delivery = deliver(|| self.exporter.export(metrics), &self.abandon);
+        let delivered = TokioContext::new(delivery, self.runtime.clone()).await;
+        self.tally.settled(points, delivered);
+        if delivered { Ok(()) } else { Err(OTelSdkError::InternalFailure("given up".to_owned())) }
     }
 
     fn force_flush(&self) -> OTelSdkResult {
@@ -151,24 +97,30 @@ impl PushMetricExporter for Collections {
     }
 
     fn shutdown_with_timeout(&self, _timeout: Duration) -> OTelSdkResult {
+        self.ended.cancel();
         Ok(())
     }
 
     fn temporality(&self) -> Temporality {
-        Temporality::Cumulative
+        self.exporter.temporality()
     }
 }
 
-fn points(request: &ExportMetricsServiceRequest) -> u64 {
-    let metrics =
-        request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics).flat_map(|scope| &scope.metrics);
-    let count = metrics.map(|metric| match &metric.data {
-        Some(Data::Gauge(gauge)) => gauge.data_points.len(),
-        Some(Data::Sum(sum)) => sum.data_points.len(),
-        Some(Data::Histogram(histogram)) => histogram.data_points.len(),
-        Some(Data::ExponentialHistogram(histogram)) => histogram.data_points.len(),
-        Some(Data::Summary(summary)) => summary.data_points.len(),
-        None => 0,
+fn points(metrics: &ResourceMetrics) -> u64 {
+    let metrics = metrics.scope_metrics().flat_map(ScopeMetrics::metrics);
+    let points = metrics.map(|metric| match metric.data() {
+        AggregatedMetrics::F64(data) => points_of(data),
+        AggregatedMetrics::I64(data) => points_of(data),
+        AggregatedMetrics::U64(data) => points_of(data),
     });
-    count.sum::<usize>() as u64
+    points.sum::<usize>() as u64
+}
+
+fn points_of<T>(data: &MetricData<T>) -> usize {
+    match data {
+        MetricData::Gauge(gauge) => gauge.data_points().count(),
+        MetricData::Sum(sum) => sum.data_points().count(),
+        MetricData::Histogram(histogram) => histogram.data_points().count(),
+        MetricData::ExponentialHistogram(histogram) => histogram.data_points().count(),
+    }
 }

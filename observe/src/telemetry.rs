@@ -2,23 +2,24 @@
 //!
 //! Delivery has a thread and a small runtime of its own: a busy product does not delay it, it does not appear in
 //! the product's runtime metrics, and, as that thread has no subscriber, nothing the network crates say about a
-//! delivery can become telemetry itself.
+//! delivery can become telemetry itself. (The SDK's reader of metrics waits on another thread for what this one
+//! sends; there `NEVER_TOLD` silences it.)
 
-use std::{fs, io, io::IsTerminal as _, path::Path, sync::Arc, thread, time::Duration};
+use std::{fs, io, io::IsTerminal as _, path::Path, pin::pin, sync::Arc, thread, time::Duration};
 
 use anyhow::Context as _;
 use opentelemetry::{KeyValue, global, trace::TracerProvider as _};
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+use opentelemetry_otlp::{LogExporter, SpanExporter};
 use opentelemetry_sdk::{
     Resource,
-    logs::SdkLoggerProvider,
+    logs::{LogBatch, LogExporter as _, SdkLoggerProvider},
     metrics::{PeriodicReader, SdkMeterProvider},
     propagation::TraceContextPropagator,
-    trace::{SdkTracerProvider, SpanData},
+    trace::{SdkTracerProvider, SpanData, SpanExporter as _},
 };
-use tokio::sync::oneshot;
+use tokio::{runtime::Runtime, sync::oneshot, time::timeout};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
 use tracing::subscriber::NoSubscriber;
 use tracing_subscriber::{
     EnvFilter, Layer, Registry, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt,
@@ -28,20 +29,20 @@ use uuid::Uuid;
 use crate::{
     Args, Counts,
     counts::Tally,
+    delivery::Exporters,
     queue::{Limits, Outlet, bounded},
     runtime,
-    source::{self, Collections, Points, Record, Records, Spans},
+    source::{Points, Record, Records, Spans},
 };
 
-/// Half a minute of a busy service: what a collector's restart may take.
-const SPANS: Limits = Limits { waiting_items_max: 16_384, request_items_max: 1_024, wait_max: Duration::from_secs(1) };
-const LOGS: Limits = Limits { waiting_items_max: 16_384, request_items_max: 1_024, wait_max: Duration::from_secs(1) };
-/// Items here are whole collections; they come on a clock already.
-const COLLECTIONS: Limits = Limits { waiting_items_max: 32, request_items_max: 1, wait_max: Duration::from_secs(1) };
+/// Of spans and of records. What may wait is a minute of a busy service (about 500 a second), as long as delivery
+/// waits for an absent collector.
+const LIMITS: Limits = Limits { waiting_items_max: 32_768, request_items_max: 1_024, wait_max: Duration::from_secs(1) };
 
-const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// What shutdown gives the collector to take the rest.
 const FLUSH_MAX: Duration = Duration::from_secs(5);
+/// What the reader of metrics gets to notice that its last export was abandoned. Beyond it, it has died.
+const READER_END_MAX: Duration = Duration::from_secs(2);
 
 /// Crates below HTTP and gRPC, and the embedded broker, by how their names start: they would speak once for every request
 /// that carries telemetry.
@@ -57,6 +58,8 @@ pub struct Telemetry {
     traces: SdkTracerProvider,
     logs: SdkLoggerProvider,
     metrics: SdkMeterProvider,
+    /// The last collection of metrics is settled.
+    collected: CancellationToken,
     stop: CancellationToken,
     abandon: CancellationToken,
     ended: oneshot::Receiver<()>,
@@ -72,9 +75,6 @@ struct Tallies {
 /// Sets the global subscriber, propagator and providers. The collector need not be up. Call once, inside a tokio
 /// runtime if that runtime is to be measured.
 pub fn init(service: &str, args: &Args) -> anyhow::Result<Telemetry> {
-    let endpoint = Endpoint::from_shared(args.otlp_endpoint.clone())
-        .with_context(|| format!("{} is no address of a collector", args.otlp_endpoint))?
-        .connect_timeout(CONNECT_MAX);
     let log_filter = log_filter(&args.log_filter)?;
     let instance = Uuid::new_v4().to_string();
     let resource = Resource::builder()
@@ -86,23 +86,31 @@ pub fn init(service: &str, args: &Args) -> anyhow::Result<Telemetry> {
             KeyValue::new("process.pid", i64::from(std::process::id())),
         ])
         .build();
-    source::set_resource(&resource);
+    let (runtime, exporters) = carrier(&args.otlp_endpoint, &resource)?;
 
     let tallies = Tallies::default();
-    let (spans, span_outlet) = bounded(SPANS, tallies.spans.clone());
-    let (records, record_outlet) = bounded(LOGS, tallies.logs.clone());
-    let (collections, collection_outlet) = bounded(COLLECTIONS, tallies.points.clone());
-    let stop = CancellationToken::new();
-    let abandon = CancellationToken::new();
-    let outlets = Outlets { spans: span_outlet, records: record_outlet, collections: collection_outlet };
-    let ended = outlets.spawn(endpoint, stop.clone(), abandon.clone())?;
+    let (spans, span_outlet) = bounded(LIMITS, tallies.spans.clone());
+    let (records, record_outlet) = bounded(LIMITS, tallies.logs.clone());
+    let (collected, stop, abandon) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let points = Points {
+        exporter: exporters.metrics,
+        tally: tallies.points.clone(),
+        runtime: runtime.handle().clone(),
+        abandon: abandon.clone(),
+        ended: collected.clone(),
+    };
+    let outlets = Outlets {
+        spans: (span_outlet, exporters.spans),
+        records: (record_outlet, exporters.logs),
+        stop: stop.clone(),
+        abandon: abandon.clone(),
+    };
+    let ended = outlets.spawn(runtime)?;
 
     let traces = SdkTracerProvider::builder().with_resource(resource.clone()).with_span_processor(Spans(spans)).build();
     let logs =
         SdkLoggerProvider::builder().with_resource(resource.clone()).with_log_processor(Records(records)).build();
-    let reader = PeriodicReader::builder(Collections(Arc::new(collections)))
-        .with_interval(Duration::from_millis(args.metric_interval_ms))
-        .build();
+    let reader = PeriodicReader::builder(points).with_interval(Duration::from_millis(args.metric_interval_ms)).build();
     let metrics = SdkMeterProvider::builder().with_resource(resource).with_reader(reader).build();
 
     global::set_text_map_propagator(TraceContextPropagator::new());
@@ -119,6 +127,7 @@ pub fn init(service: &str, args: &Args) -> anyhow::Result<Telemetry> {
         traces,
         logs,
         metrics,
+        collected,
         stop,
         abandon,
         ended,
@@ -139,17 +148,13 @@ impl Telemetry {
     /// Delivers what waits, for a few seconds at most, and returns the final counts, which it also leaves in
     /// `counts_dir`. Call last: what is made afterwards is not counted.
     pub async fn shutdown(mut self) -> Counts {
-        let (traces, logs, metrics) = (self.traces.clone(), self.logs.clone(), self.metrics.clone());
-        // Blocks: the reader's thread makes a last collection.
-        let closed = tokio::task::spawn_blocking(move || {
-            // Spans and logs have nothing of their own to flush; an error here means shut down before.
-            let _ = (metrics.shutdown(), traces.shutdown(), logs.shutdown());
-        });
-        let _ = closed.await;
-        self.stop.cancel();
-        if tokio::time::timeout(FLUSH_MAX, &mut self.ended).await.is_err() {
-            self.abandon.cancel();
-            let _ = (&mut self.ended).await;
+        let abandon = self.abandon.clone();
+        {
+            let mut flush = pin!(self.flush());
+            if timeout(FLUSH_MAX, &mut flush).await.is_err() {
+                abandon.cancel();
+                flush.await;
+            }
         }
         let counts = self.counts();
         if let Some(folder) = &self.counts_dir
@@ -159,6 +164,20 @@ impl Telemetry {
             tracing::error!("could not write the counts to {}: {error:#}", folder.display());
         }
         counts
+    }
+
+    async fn flush(&mut self) {
+        let (traces, logs, metrics) = (self.traces.clone(), self.logs.clone(), self.metrics.clone());
+        // Blocks: the reader's thread makes a last collection and delivers it.
+        let closed = tokio::task::spawn_blocking(move || {
+            // Spans and logs have nothing of their own to flush; the counts tell what failed.
+            let _ = (metrics.shutdown(), traces.shutdown(), logs.shutdown());
+        });
+        let _ = closed.await;
+        // The SDK may have stopped waiting for its reader, who still needs the runtime that `stop` ends.
+        let _ = timeout(READER_END_MAX, self.collected.cancelled()).await;
+        self.stop.cancel();
+        let _ = (&mut self.ended).await;
     }
 }
 
@@ -171,32 +190,36 @@ fn leave(folder: &Path, counts: &Counts) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The runtime that carries all exports.
+fn carrier(endpoint: &str, resource: &Resource) -> anyhow::Result<(Runtime, Exporters)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let exporters = {
+        let _inside = runtime.enter();
+        Exporters::new(endpoint, resource)
+    };
+    match exporters {
+        Ok(exporters) => Ok((runtime, exporters)),
+        Err(error) => {
+            runtime.shutdown_background(); // a plain drop panics inside the caller's runtime
+            Err(error)
+        }
+    }
+}
+
 struct Outlets {
-    spans: Outlet<SpanData>,
-    records: Outlet<Record>,
-    collections: Outlet<Points>,
+    spans: (Outlet<SpanData>, SpanExporter),
+    records: (Outlet<Record>, LogExporter),
+    stop: CancellationToken,
+    abandon: CancellationToken,
 }
 
 impl Outlets {
-    /// Runs all three on one thread; the receiver resolves when the last is empty or abandoned.
-    fn spawn(
-        self,
-        endpoint: Endpoint,
-        stop: CancellationToken,
-        abandon: CancellationToken,
-    ) -> anyhow::Result<oneshot::Receiver<()>> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    /// Runs both on one thread; the receiver resolves when the last is empty or abandoned.
+    fn spawn(self, runtime: Runtime) -> anyhow::Result<oneshot::Receiver<()>> {
         let (end, ended) = oneshot::channel();
         let deliver = move || {
             let _silent = tracing::subscriber::set_default(NoSubscriber::new());
-            runtime.block_on(async {
-                let channel: Channel = endpoint.connect_lazy();
-                tokio::join!(
-                    self.spans.run(channel.clone(), stop.clone(), abandon.clone()),
-                    self.records.run(channel.clone(), stop.clone(), abandon.clone()),
-                    self.collections.run(channel, stop, abandon),
-                );
-            });
+            runtime.block_on(self.run());
             let _ = end.send(());
         };
         thread::Builder::new()
@@ -204,6 +227,16 @@ impl Outlets {
             .spawn(deliver)
             .context("could not start the telemetry thread")?;
         Ok(ended)
+    }
+
+    async fn run(self) {
+        let Outlets { spans: (spans, span_exporter), records: (records, log_exporter), stop, abandon } = self;
+        let export_spans = async |spans: &[SpanData]| span_exporter.export(spans.to_vec()).await;
+        let export_records = async |records: &[Record]| {
+            let borrowed: Vec<_> = records.iter().map(|(record, scope)| (record, scope)).collect();
+            log_exporter.export(LogBatch::new(&borrowed)).await
+        };
+        tokio::join!(spans.run(export_spans, &stop, &abandon), records.run(export_records, &stop, &abandon),);
     }
 }
 
@@ -244,4 +277,29 @@ fn log_filter(wanted: &str) -> anyhow::Result<EnvFilter> {
         filter = filter.add_directive(format!("{name}={level}").parse()?);
     }
     Ok(filter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(otlp_endpoint: &str) -> Args {
+        let otlp_endpoint = otlp_endpoint.to_owned();
+        Args { otlp_endpoint, log_filter: "info".to_owned(), counts_dir: None, metric_interval_ms: 100 }
+    }
+
+    #[tokio::test]
+    async fn without_a_collector_shutdown_ends_and_all_is_dropped() {
+        let error = init("till", &args("no address")).err().expect("an endpoint must be one");
+        assert_eq!(error.to_string(), "no address is no address of a collector");
+
+        // Port 9 (discard) of this machine: nobody listens.
+        let telemetry = init("till", &args("http://127.0.0.1:9")).expect("telemetry starts");
+        tracing::info_span!("ring").in_scope(|| tracing::info!("rang"));
+        let counts = telemetry.shutdown().await;
+        for signal in [counts.spans, counts.logs, counts.points] {
+            assert!(signal.made > 0);
+            assert_eq!((signal.dropped, signal.acknowledged), (signal.made, 0), "{counts:?}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicI64, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicI64, Ordering::SeqCst},
     },
 };
 
@@ -52,6 +52,7 @@ pub(crate) struct Receiver {
     seen: Arc<Mutex<Seen>>,
     changed: watch::Sender<()>,
     reject: Arc<AtomicI64>,
+    cut: Arc<AtomicBool>,
 }
 
 /// A bound port that does not listen: connections are refused.
@@ -76,6 +77,11 @@ impl Receiver {
         self.reject.store(count, SeqCst);
     }
 
+    /// The next request for spans ends as if its connection had broken.
+    pub(crate) fn cut_next_spans(&self) {
+        self.cut.store(true, SeqCst);
+    }
+
     pub(crate) async fn until(&self, condition: impl Fn(&Seen) -> bool) {
         let mut changes = self.changed.subscribe();
         while !condition(&self.seen()) {
@@ -95,7 +101,12 @@ impl Reserved {
     }
 
     pub(crate) fn start(self) -> Receiver {
-        let receiver = Receiver { seen: Arc::default(), changed: watch::Sender::new(()), reject: Arc::default() };
+        let receiver = Receiver {
+            seen: Arc::default(),
+            changed: watch::Sender::new(()),
+            reject: Arc::default(),
+            cut: Arc::default(),
+        };
         let listener = self.socket.listen(64).expect("the port is ours");
         let server = Server::builder()
             .add_service(TraceServiceServer::new(receiver.clone()))
@@ -113,6 +124,9 @@ impl TraceService for Receiver {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        if self.cut.swap(false, SeqCst) {
+            return Err(Status::unknown("transport error"));
+        }
         let resources = request.into_inner().resource_spans;
         let spans = resources.into_iter().flat_map(|resource| resource.scope_spans).flat_map(|scope| scope.spans);
         self.keep(|seen| seen.spans.extend(spans));
