@@ -124,6 +124,24 @@ async fn a_long_arrow_answer_that_fails_does_not_look_complete() {
     assert!(answer.bytes().await.is_err(), "the connection breaks");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_does_not_read_loses_its_turn() {
+    let fixture = Fixture::empty().await;
+    let limits = Limits {
+        query_seconds_max: 1,
+        query_concurrent_max: 1,
+        query_answer_rows_max: usize::MAX,
+        query_answer_bytes_max: usize::MAX,
+        ..Limits::default()
+    };
+    let served = fixture.serve(limits).await;
+    let unread = served.sql(ARROW, "SELECT value, value * 3 AS triple FROM range(0, 100000000)").await;
+    assert_eq!(unread.status(), 200);
+    let (status, rows) = served.json("SELECT 1 AS one").await;
+    assert_eq!((status, rows), (200, json!([{ "one": 1 }])));
+    assert!(unread.bytes().await.is_err(), "the connection breaks");
+}
+
 #[tokio::test]
 async fn a_taken_port_is_one_sentence() {
     let fixture = Fixture::empty().await;

@@ -61,17 +61,6 @@ async fn a_payment_is_one_story_over_its_links() {
               analytics UPDATE revenue
             log the acquirer said no
             log counted
-        "#]          core POST /v1/payments
-              core POST
-                acquirer POST /v1/charges
-              core INSERT payments
-              core send payments
-                jobs process payments
-            core send payments
-            analytics process payments
-              analytics UPDATE revenue
-            log the acquirer said no
-            log counted
         "#]];
         of_batch.assert_eq(&tree(&served, BATCH).await);
     }
@@ -130,6 +119,7 @@ async fn services_say_when_they_were_seen_and_what_they_do() {
           "last_seen": "2026-11-22T12:00:00.080000000Z",
           "name": "core",
           "spans": 5
-        }"#]].assert_eq(&serde_json::to_string_pretty(&services[2]).unwrap());
+        }"#]]
+    .assert_eq(&serde_json::to_string_pretty(&services[2]).unwrap());
     assert_eq!(services.as_array().unwrap().len(), 4);
 }
