@@ -5,9 +5,11 @@ use std::path::PathBuf;
 #[derive(clap::Args, Clone, Debug)]
 #[group(skip)] // a command holds several structs of this name
 pub struct Args {
-    /// Collector that receives our own telemetry (OTLP over gRPC). It need not be up.
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", default_value = "http://127.0.0.1:4317")]
-    pub otlp_endpoint: String,
+    /// Collector that receives our own telemetry (OTLP over gRPC), e.g. http://127.0.0.1:4317. It need not be up. None by
+    /// default: a part that runs alone keeps to itself, so that a store holds what was sent to it and nothing else;
+    /// `up` names its own collector.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<String>,
 
     /// What is logged, in the syntax of `tracing_subscriber::EnvFilter`. The exporter's own crates never are.
     #[arg(long, env = "FAULTLINE_LOG", default_value = "info")]

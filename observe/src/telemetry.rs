@@ -55,6 +55,12 @@ pub struct Telemetry {
     instance: String,
     counts_dir: Option<std::path::PathBuf>,
     tallies: Tallies,
+    /// None without an endpoint: then there is only the text on stderr.
+    export: Option<Export>,
+}
+
+/// The way out of this process, by OTLP.
+struct Export {
     traces: SdkTracerProvider,
     logs: SdkLoggerProvider,
     metrics: SdkMeterProvider,
@@ -77,61 +83,28 @@ struct Tallies {
 pub fn init(service: &str, args: &Args) -> anyhow::Result<Telemetry> {
     let log_filter = log_filter(&args.log_filter)?;
     let instance = Uuid::new_v4().to_string();
-    let resource = Resource::builder()
+    let tallies = Tallies::default();
+    let export = match &args.otlp_endpoint {
+        Some(endpoint) => {
+            let resource = resource(service, &instance);
+            Some(Export::start(endpoint, resource, &tallies, Duration::from_millis(args.metric_interval_ms))?)
+        }
+        None => None,
+    };
+    subscribe(export.as_ref(), log_filter)?;
+    Ok(Telemetry { service: service.to_owned(), instance, counts_dir: args.counts_dir.clone(), tallies, export })
+}
+
+fn resource(service: &str, instance: &str) -> Resource {
+    Resource::builder()
         .with_service_name(service.to_owned())
         .with_attributes([
             KeyValue::new("service.namespace", "faultline"),
             KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
-            KeyValue::new("service.instance.id", instance.clone()),
+            KeyValue::new("service.instance.id", instance.to_owned()),
             KeyValue::new("process.pid", i64::from(std::process::id())),
         ])
-        .build();
-    let (runtime, exporters) = carrier(&args.otlp_endpoint, &resource)?;
-
-    let tallies = Tallies::default();
-    let (spans, span_outlet) = bounded(LIMITS, tallies.spans.clone());
-    let (records, record_outlet) = bounded(LIMITS, tallies.logs.clone());
-    let (collected, stop, abandon) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-    let points = Points {
-        exporter: exporters.metrics,
-        tally: tallies.points.clone(),
-        runtime: runtime.handle().clone(),
-        abandon: abandon.clone(),
-        ended: collected.clone(),
-    };
-    let outlets = Outlets {
-        spans: (span_outlet, exporters.spans),
-        records: (record_outlet, exporters.logs),
-        stop: stop.clone(),
-        abandon: abandon.clone(),
-    };
-    let ended = outlets.spawn(runtime)?;
-
-    let traces = SdkTracerProvider::builder().with_resource(resource.clone()).with_span_processor(Spans(spans)).build();
-    let logs =
-        SdkLoggerProvider::builder().with_resource(resource.clone()).with_log_processor(Records(records)).build();
-    let reader = PeriodicReader::builder(points).with_interval(Duration::from_millis(args.metric_interval_ms)).build();
-    let metrics = SdkMeterProvider::builder().with_resource(resource).with_reader(reader).build();
-
-    global::set_text_map_propagator(TraceContextPropagator::new());
-    global::set_tracer_provider(traces.clone());
-    global::set_meter_provider(metrics.clone());
-    runtime::measure();
-    subscribe(&traces, &logs, log_filter)?;
-
-    Ok(Telemetry {
-        service: service.to_owned(),
-        instance,
-        counts_dir: args.counts_dir.clone(),
-        tallies,
-        traces,
-        logs,
-        metrics,
-        collected,
-        stop,
-        abandon,
-        ended,
-    })
+        .build()
 }
 
 impl Telemetry {
@@ -148,13 +121,8 @@ impl Telemetry {
     /// Delivers what waits, for a few seconds at most, and returns the final counts, which it also leaves in
     /// `counts_dir`. Call last: what is made afterwards is not counted.
     pub async fn shutdown(mut self) -> Counts {
-        let abandon = self.abandon.clone();
-        {
-            let mut flush = pin!(self.flush());
-            if timeout(FLUSH_MAX, &mut flush).await.is_err() {
-                abandon.cancel();
-                flush.await;
-            }
+        if let Some(export) = self.export.take() {
+            export.end().await;
         }
         let counts = self.counts();
         if let Some(folder) = &self.counts_dir
@@ -164,6 +132,56 @@ impl Telemetry {
             tracing::error!("could not write the counts to {}: {error:#}", folder.display());
         }
         counts
+    }
+}
+
+impl Export {
+    fn start(
+        endpoint: &str,
+        resource: Resource,
+        tallies: &Tallies,
+        metric_interval: Duration,
+    ) -> anyhow::Result<Export> {
+        let (runtime, exporters) = carrier(endpoint, &resource)?;
+        let (spans, span_outlet) = bounded(LIMITS, tallies.spans.clone());
+        let (records, record_outlet) = bounded(LIMITS, tallies.logs.clone());
+        let (collected, stop, abandon) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let points = Points {
+            exporter: exporters.metrics,
+            tally: tallies.points.clone(),
+            runtime: runtime.handle().clone(),
+            abandon: abandon.clone(),
+            ended: collected.clone(),
+        };
+        let outlets = Outlets {
+            spans: (span_outlet, exporters.spans),
+            records: (record_outlet, exporters.logs),
+            stop: stop.clone(),
+            abandon: abandon.clone(),
+        };
+        let ended = outlets.spawn(runtime)?;
+
+        let traces =
+            SdkTracerProvider::builder().with_resource(resource.clone()).with_span_processor(Spans(spans)).build();
+        let logs =
+            SdkLoggerProvider::builder().with_resource(resource.clone()).with_log_processor(Records(records)).build();
+        let reader = PeriodicReader::builder(points).with_interval(metric_interval).build();
+        let metrics = SdkMeterProvider::builder().with_resource(resource).with_reader(reader).build();
+
+        global::set_text_map_propagator(TraceContextPropagator::new());
+        global::set_tracer_provider(traces.clone());
+        global::set_meter_provider(metrics.clone());
+        runtime::measure();
+        Ok(Export { traces, logs, metrics, collected, stop, abandon, ended })
+    }
+
+    async fn end(mut self) {
+        let abandon = self.abandon.clone();
+        let mut flush = pin!(self.flush());
+        if timeout(FLUSH_MAX, &mut flush).await.is_err() {
+            abandon.cancel();
+            flush.await;
+        }
     }
 
     async fn flush(&mut self) {
@@ -241,17 +259,19 @@ impl Outlets {
 }
 
 /// Events go to stderr and to OTLP as log records; spans go to OTLP. An event is not also a span event.
-fn subscribe(traces: &SdkTracerProvider, logs: &SdkLoggerProvider, filter: EnvFilter) -> anyhow::Result<()> {
-    let spans = tracing_opentelemetry::layer()
-        .with_tracer(traces.tracer("faultline"))
-        .with_location(false)
-        .with_threads(false)
-        .with_target(false)
-        .with_tracked_inactivity(false)
-        .with_filter(filter_fn(|metadata| {
-            metadata.is_span() && *metadata.level() <= tracing::Level::INFO && told(metadata.target())
-        }));
-    let records = OpenTelemetryTracingBridge::new(logs).with_filter(filter.clone());
+fn subscribe(export: Option<&Export>, filter: EnvFilter) -> anyhow::Result<()> {
+    let spans = export.map(|export| {
+        tracing_opentelemetry::layer()
+            .with_tracer(export.traces.tracer("faultline"))
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false)
+            .with_tracked_inactivity(false)
+            .with_filter(filter_fn(|metadata| {
+                metadata.is_span() && *metadata.level() <= tracing::Level::INFO && told(metadata.target())
+            }))
+    });
+    let records = export.map(|export| OpenTelemetryTracingBridge::new(&export.logs).with_filter(filter.clone()));
     let text = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
@@ -284,7 +304,7 @@ mod tests {
     use super::*;
 
     fn args(otlp_endpoint: &str) -> Args {
-        let otlp_endpoint = otlp_endpoint.to_owned();
+        let otlp_endpoint = Some(otlp_endpoint.to_owned());
         Args { otlp_endpoint, log_filter: "info".to_owned(), counts_dir: None, metric_interval_ms: 100 }
     }
 

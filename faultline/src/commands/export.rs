@@ -18,7 +18,7 @@ const WINDOW_ROWS: i64 = 100_000;
 const LINE_ROWS: usize = 1_000;
 
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub(crate) struct Args {
     #[arg(long, value_enum)]
     pub signal: Signal,
     /// First moment: RFC 3339, or relative to now as -15m, -2h, -1d. Everything when absent
@@ -32,7 +32,7 @@ pub struct Args {
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
+pub(crate) enum Signal {
     Traces,
     Logs,
     Metrics,
@@ -48,7 +48,7 @@ impl From<Signal> for model::Signal {
     }
 }
 
-pub async fn run(args: Args) -> anyhow::Result<()> {
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let now = Timestamp::now();
     let moment =
         |text: &Option<String>, otherwise| text.as_deref().map_or(Ok(otherwise), |text| nanoseconds(text, now));

@@ -8,7 +8,7 @@ use std::io::Write;
 use client::{CSV, Client, JSON, Source};
 
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub(crate) struct Args {
     /// The question, for example "SELECT service, count(*) FROM spans GROUP BY service"
     pub sql: String,
     /// How rows are written
@@ -19,7 +19,7 @@ pub struct Args {
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// Aligned columns, as wide as the terminal
     Table,
     /// An array of objects
@@ -28,7 +28,7 @@ pub enum Format {
     Csv,
 }
 
-pub async fn run(args: Args) -> anyhow::Result<()> {
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let client = Client::open(&args.source).await?;
     match args.format {
         Format::Table => {

@@ -15,7 +15,7 @@ use super::sql::{copy, print};
 const WIDTH: usize = 100;
 
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {
+pub(crate) struct Args {
     /// A trace id (32 hex digits), or any value of an attribute of its spans, such as the id of a payment
     pub id: String,
     #[arg(long, value_enum, default_value = "text")]
@@ -25,7 +25,7 @@ pub struct Args {
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// A waterfall with logs
     Text,
     /// Spans as a tree, and logs
@@ -34,7 +34,7 @@ pub enum Format {
     Otlp,
 }
 
-pub async fn run(args: Args) -> anyhow::Result<()> {
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let client = Client::open(&args.source).await?;
     let format = if args.format == Format::Otlp { "otlp" } else { "json" };
     let response = story(&client, &args.id, format).await?;

@@ -29,10 +29,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let screen = !args.own.no_tui && std::io::stdout().is_terminal();
     let (events, mut received) = mpsc::channel(EVENTS_MAX);
     let mut stack = Stack::new(&args, events).await?;
-    let telemetry = observe::init("faultline", &stack.observe_args(&args.observe))?;
+    let telemetry = observe::init("faultline", &stack.observe_args(&args))?;
 
     let started = tokio::select! {
-        started = stack.start(&args, |part| if !screen { println!("started the {}", part.name()) }) => started,
+        started = stack.start(&args, |part| println!("started the {}", part.name())) => started,
         () = signal.cancelled() => Ok(()),
     };
     if let Err(error) = started {

@@ -41,8 +41,12 @@ impl Stack {
     }
 
     /// Our own telemetry goes to our own collector and is counted with the parts'.
-    pub(crate) fn observe_args(&self, args: &observe::Args) -> observe::Args {
-        observe::Args { counts_dir: Some(self.counts_dir()), ..args.clone() }
+    pub(crate) fn observe_args(&self, args: &Args) -> observe::Args {
+        observe::Args {
+            counts_dir: Some(self.counts_dir()),
+            otlp_endpoint: Some(otlp_endpoint(args)),
+            ..args.observe.clone()
+        }
     }
 
     fn counts_dir(&self) -> PathBuf {
@@ -54,6 +58,9 @@ impl Stack {
         for part in args.started() {
             let mut arguments = part.command_line(&args.parts);
             arguments.push(format!("--counts-dir={}", self.counts_dir().display()).into());
+            if args.observe.otlp_endpoint.is_none() {
+                arguments.push(format!("--otlp-endpoint={}", otlp_endpoint(args)).into());
+            }
             if part == Part::Load {
                 arguments.push(format!("--rate={}", args.own.load).into());
             }
@@ -128,4 +135,9 @@ impl Stack {
         let counts = accounting::read_counts(&self.counts_dir())?;
         accounting::compare(args.query.clone(), &counts).await
     }
+}
+
+/// The collector of this stack unless another is named.
+fn otlp_endpoint(args: &Args) -> String {
+    args.observe.otlp_endpoint.clone().unwrap_or_else(|| format!("http://{}", args.text("otlp_grpc")))
 }

@@ -17,7 +17,7 @@ const ARROW: &str = "application/vnd.apache.arrow.stream";
 
 /// Where answers come from.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Source {
+pub(crate) struct Source {
     /// Where the query part listens
     #[arg(long, env = "FAULTLINE_URL", default_value = "http://127.0.0.1:7317", conflicts_with = "data_dir")]
     pub url: String,

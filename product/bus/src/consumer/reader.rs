@@ -33,6 +33,8 @@ use crate::{
 
 /// How often the broker is asked who it is, and positions that only memory knows are written.
 const CLOCK: Duration = Duration::from_secs(1);
+/// For a broker to hear that we leave; without a word it notices when the session times out.
+const CLOSE_MAX: Duration = Duration::from_secs(3);
 /// Messages fetched ahead of the handler.
 const AHEAD_MESSAGES_MIN: &str = "1000";
 const AHEAD_KBYTES_MAX: &str = "8192";
@@ -282,8 +284,16 @@ impl<'a, H: Handler> Session<'a, H> {
     /// Leaving the group talks to the broker: not on the runtime's threads.
     async fn close(self) {
         let consumer = self.consumer;
-        // It cannot fail: the closure does not panic.
-        let _ = tokio::task::spawn_blocking(move || drop(consumer)).await;
+        let (done, closed) = tokio::sync::oneshot::channel();
+        // A thread of its own: librdkafka can wait without end for a broker that is gone, and a runtime that ends waits for
+        // its blocking threads.
+        let closing = move || {
+            drop(consumer);
+            let _ = done.send(());
+        };
+        if std::thread::Builder::new().name("consumer-close".to_owned()).spawn(closing).is_ok() {
+            let _ = tokio::time::timeout(CLOSE_MAX, closed).await;
+        }
     }
 }
 
