@@ -53,6 +53,23 @@ async fn a_predicate_on_time_changes_no_edge_inside_it() {
 }
 
 #[tokio::test]
+async fn a_call_that_nobody_answers_names_its_peer() {
+    let fixture = Fixture::empty().await;
+    let call = Span {
+        kind: 3,
+        // Two years before the rest: whatever answers would be here by now.
+        start_ms: -63_072_000_000,
+        attributes: &[("server.address", "10.0.0.7"), ("server.port", "443")],
+        ..SPAN
+    };
+    fixture.append(Signal::Traces, &request(&[("shop", &[call])])).await;
+    expect![[r#"
+        {"source":"shop","target":"10.0.0.7:443","connection":"sync","external":true,"requests":1}
+    "#]]
+    .assert_eq(&fixture.rows("SELECT source, target, connection, external, requests FROM dependencies").await);
+}
+
+#[tokio::test]
 async fn a_late_answer_still_belongs_to_its_call() {
     let fixture = Fixture::empty().await;
     let produce = Span { id: 1, name: "send", kind: 4, ..SPAN };
