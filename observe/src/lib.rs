@@ -8,7 +8,7 @@
 pub mod context;
 pub mod db;
 pub mod http;
-pub mod parent;
+mod parent;
 
 mod counts;
 mod delivery;

@@ -26,6 +26,9 @@ pub fn shutdown_signal() -> CancellationToken {
     // The one variable read here: it is a message from the parent, not a setting.
     #[allow(clippy::disallowed_methods)]
     if let Ok(descriptor) = std::env::var(PARENT_FD) {
+        if let Err(error) = crate::parent::die_with_parent() {
+            warn!("the kernel will not tell of the parent's end: {error}");
+        }
         await_parent(&descriptor, stop.clone());
     }
     stop

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context;
 use arrow::array::{Array, AsArray};
@@ -11,6 +12,11 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use observe::{Counts, SignalCounts};
 
 const INSTANCE: &str = "resource['service.instance.id']";
+
+/// Nobody else waits for the engine any more, and a long run has much to count.
+const ACCOUNT_SECONDS_MAX: u64 = 3_600;
+/// Before the first part started nothing of this run was made; clocks are allowed a minute.
+const MARGIN_SECONDS: u64 = 60;
 
 /// One row of the report.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -49,14 +55,18 @@ pub(crate) fn read_counts(folder: &Path) -> anyhow::Result<Vec<Counts>> {
 }
 
 /// Stored and distinct rows of each signal, of the instances that were counted.
-pub(crate) async fn compare(mut settings: query::Args, counts: &[Counts]) -> anyhow::Result<Vec<Row>> {
+///
+/// Only the last `run` is read: earlier runs on the same folder rest in files that the bound on time prunes.
+pub(crate) async fn compare(mut settings: query::Args, counts: &[Counts], run: Duration) -> anyhow::Result<Vec<Row>> {
     // The same engine that answers users, with room for every point of a long run in one answer.
     settings.limits.query_answer_rows_max = usize::MAX;
+    settings.limits.query_seconds_max = ACCOUNT_SECONDS_MAX;
+    let since = format!("time > now() - INTERVAL '{} seconds'", run.as_secs() + MARGIN_SECONDS);
     let engine = query::Engine::open(&settings).await?;
     let instances: HashSet<&str> = counts.iter().map(|count| count.instance.as_str()).collect();
-    let spans = count(&engine, "spans", "trace_id || span_id", &instances).await?;
-    let logs = count(&engine, "logs", "attributes['log.record.uid']", &instances).await?;
-    let points = points(&engine, &instances).await?;
+    let spans = count(&engine, "spans", "trace_id || span_id", &since, &instances).await?;
+    let logs = count(&engine, "logs", "attributes['log.record.uid']", &since, &instances).await?;
+    let points = points(&engine, &since, &instances).await?;
     let row = |signal, (stored, distinct), of: fn(&Counts) -> SignalCounts| {
         let mut row = Row { signal, stored, distinct, ..Row::default() };
         for count in counts.iter().map(of) {
@@ -73,9 +83,16 @@ pub(crate) async fn compare(mut settings: query::Args, counts: &[Counts]) -> any
     ])
 }
 
-async fn count(engine: &query::Engine, table: &str, id: &str, instances: &HashSet<&str>) -> anyhow::Result<(u64, u64)> {
+async fn count(
+    engine: &query::Engine,
+    table: &str,
+    id: &str,
+    since: &str,
+    instances: &HashSet<&str>,
+) -> anyhow::Result<(u64, u64)> {
     let sql = format!(
-        "SELECT {INSTANCE} AS instance, count(*) AS stored, count(DISTINCT {id}) AS distinct_ids FROM {table} GROUP BY 1"
+        "SELECT {INSTANCE} AS instance, count(*) AS stored, count(DISTINCT {id}) AS distinct_ids FROM {table} \
+         WHERE {since} GROUP BY 1"
     );
     let mut sums = HashMap::from([("stored", 0), ("distinct_ids", 0)]);
     let mut answer = engine.sql(&sql).await?;
@@ -93,11 +110,14 @@ async fn count(engine: &query::Engine, table: &str, id: &str, instances: &HashSe
 }
 
 /// A point has no id of its own: instance, name, attributes and time tell it apart.
-async fn points(engine: &query::Engine, instances: &HashSet<&str>) -> anyhow::Result<(u64, u64)> {
+async fn points(engine: &query::Engine, since: &str, instances: &HashSet<&str>) -> anyhow::Result<(u64, u64)> {
     let mut stored = 0;
     let mut distinct = HashSet::new();
     for table in model::Signal::Metrics.tables() {
-        let sql = format!("SELECT {INSTANCE} AS instance, scope_name, name, attributes, time FROM {}", table.name());
+        let sql = format!(
+            "SELECT {INSTANCE} AS instance, scope_name, name, attributes, time FROM {} WHERE {since}",
+            table.name()
+        );
         let mut answer = engine.sql(&sql).await?;
         while let Some(batch) = answer.next().await? {
             let options = FormatOptions::default();

@@ -10,8 +10,10 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 
 /// Between two looks at the evidence while events are still on their way.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
-/// For one answer of one service.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// The effect that every payment has.
+pub(crate) const PROJECTION: &str = "projection";
+/// To connect, and between two pieces of an answer: the whole grows with the history.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// One line of the ledger: core said yes to this.
 #[derive(Deserialize)]
@@ -59,14 +61,20 @@ impl Tally {
 }
 
 /// Payments that have effects elsewhere.
-const EVENT_TYPES: [&str; 2] = ["payment.captured", "payment.refunded"];
+const EVENT_TYPES: [&str; 3] = ["payment.captured", "payment.refunded", DECLINED];
+/// Has no receipt and no webhook, only its projection.
+const DECLINED: &str = "payment.declined";
 
 type Evidence = HashMap<(String, String), HashMap<String, (u64, u64)>>;
 
 /// Asks until every acknowledged intent has its effects, or until `patience` ends; the last look is the result.
 pub(crate) async fn settle(ledger: &Path, witnesses: &[Witness], patience: Duration) -> anyhow::Result<Vec<Tally>> {
     let acknowledged = acknowledged(ledger).await?;
-    let client = reqwest::Client::builder().timeout(ANSWER_MAX).build().context("could not make an HTTP client")?;
+    let client = reqwest::Client::builder()
+        .connect_timeout(SILENCE_MAX)
+        .read_timeout(SILENCE_MAX)
+        .build()
+        .context("could not make an HTTP client")?;
     let deadline = Instant::now() + patience;
     loop {
         let mut evidence = Evidence::new();
@@ -118,6 +126,9 @@ fn tally(acknowledged: &HashMap<String, Vec<String>>, witnesses: &[Witness], evi
     let mut tallies = Vec::new();
     for witness in witnesses {
         for event_type in EVENT_TYPES {
+            if event_type == DECLINED && witness.effect != PROJECTION {
+                continue;
+            }
             let promised = acknowledged.get(event_type).map_or(&[][..], Vec::as_slice);
             let seen = evidence.get(&(witness.effect.to_owned(), event_type.to_owned())).unwrap_or(&none);
             let count = |id: &String| seen.get(id).map_or(0, |(count, _)| *count);

@@ -9,7 +9,7 @@ mod stack;
 mod status;
 mod supervisor;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -32,7 +32,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let telemetry = observe::init("faultline", &stack.observe_args(&args))?;
 
     let started = tokio::select! {
-        started = stack.start(&args, |part| println!("started the {}", part.name())) => started,
+        started = stack.start(&args, |part| say(&format!("started the {}", part.name()))) => started,
         () = signal.cancelled() => Ok(()),
     };
     if let Err(error) = started {
@@ -40,13 +40,19 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Err(explain(error, &mut received));
     }
     if !screen {
-        println!("query node: http://{}", args.text("query_listen"));
+        say(&format!("query node: http://{}", args.text("query_listen")));
     }
     let ending = front(&args, screen, signal, &mut received).await;
     let report = stack.wind_down(&args, telemetry).await?;
-    print!("{}", report.text());
+    say(&report.text());
     ending?;
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A line for whoever reads. Nobody may be reading any more (a closed terminal, `| head`): no reason to die without stopping
+/// the parts.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// What the user looks at until it is over: the time is up, a signal came, the user quit, or a part gave up.
@@ -89,7 +95,7 @@ async fn status_lines(args: &Args, stop: CancellationToken) -> anyhow::Result<()
     clock.tick().await;
     loop {
         tokio::select! {
-            _ = clock.tick() => println!("{:>5} s  {}", started.elapsed().as_secs(), line.read().await),
+            _ = clock.tick() => say(&format!("{:>5} s  {}", started.elapsed().as_secs(), line.read().await)),
             () = stop.cancelled() => return Ok(()),
         }
     }
@@ -102,7 +108,7 @@ async fn watch(events: &mut mpsc::Receiver<Event>, screen: bool) -> anyhow::Resu
             Event::Restarting { part, why } => {
                 tracing::warn!(part = part.name(), "restarting the {}: {why}", part.name());
                 if !screen {
-                    println!("restarting the {}: {why}", part.name());
+                    say(&format!("restarting the {}: {why}", part.name()));
                 }
             }
             Event::GaveUp { part, why, last_lines } => {

@@ -1,7 +1,7 @@
 //! The running parts: started in the order of their needs, stopped in the order of the data's flow.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::sync::mpsc;
@@ -10,16 +10,21 @@ use super::accounting;
 use super::effects::{self, Witness};
 use super::part::Part;
 use super::report::Report;
+use super::say;
 use super::settings::Args;
 use super::supervisor::{self, Event, Launch, Supervised};
 
 /// Folders of one run below the data folder.
 const RUN: &str = "run";
+const COUNTS: &str = "counts";
 
 pub(crate) struct Stack {
     running: Vec<Supervised>,
     events: mpsc::Sender<Event>,
     run_dir: PathBuf,
+    started: Instant,
+    /// Parts that ended as they were told, and so left their counts.
+    clean: usize,
     unclean: u32,
 }
 
@@ -30,14 +35,15 @@ impl Stack {
             supervisor::check_ports(part, &args.parts).await?;
         }
         let run_dir = args.data_dir().join(RUN);
-        let counts = run_dir.join("counts");
+        let counts = run_dir.join(COUNTS);
         if counts.exists() {
             std::fs::remove_dir_all(&counts).with_context(|| format!("could not empty {}", counts.display()))?;
         }
-        for folder in [counts, run_dir.join("logs")] {
+        let stack = Stack { running: Vec::new(), events, run_dir, started: Instant::now(), clean: 0, unclean: 0 };
+        for folder in [stack.counts_dir(), stack.logs_dir()] {
             std::fs::create_dir_all(&folder).with_context(|| format!("could not make {}", folder.display()))?;
         }
-        Ok(Stack { running: Vec::new(), events, run_dir, unclean: 0 })
+        Ok(stack)
     }
 
     /// Our own telemetry goes to our own collector and is counted with the parts'.
@@ -49,8 +55,13 @@ impl Stack {
         }
     }
 
+    /// Ours alone: a part of an `up` that was killed may still leave its own.
     fn counts_dir(&self) -> PathBuf {
-        self.run_dir.join("counts")
+        self.run_dir.join(COUNTS).join(std::process::id().to_string())
+    }
+
+    fn logs_dir(&self) -> PathBuf {
+        self.run_dir.join("logs")
     }
 
     pub(crate) async fn start(&mut self, args: &Args, mut report: impl FnMut(Part)) -> anyhow::Result<()> {
@@ -67,7 +78,7 @@ impl Stack {
             let launch = Launch {
                 program: program.clone(),
                 arguments,
-                log_file: self.run_dir.join("logs").join(format!("{}.log", part.name())),
+                log_file: self.logs_dir().join(format!("{}.log", part.name())),
                 patience: args.own.patience,
             };
             self.running.push(Supervised::start(part, launch, self.events.clone())?);
@@ -88,13 +99,13 @@ impl Stack {
     /// Customers first; then every event may arrive; then the services, then whoever keeps what they said.
     pub(crate) async fn wind_down(mut self, args: &Args, telemetry: observe::Telemetry) -> anyhow::Result<Report> {
         let mut report = Report::default();
-        println!("stopping the customers, then waiting for every event to arrive");
+        say("stopping the customers, then waiting for every event to arrive");
         self.stop(Part::Load).await;
         match self.settle(args, args.own.drain_max).await {
             Ok(effects) => report.effects = effects,
             Err(error) => report.unknown.push(format!("what became of the payments: {error:#}")),
         }
-        println!("stopping the product, then the platform");
+        say("stopping the product, then the platform");
         for part in Part::STOP_ORDER {
             if part == Part::Collector {
                 break;
@@ -113,7 +124,9 @@ impl Stack {
 
     async fn stop(&mut self, part: Part) {
         while let Some(place) = self.running.iter().position(|running| running.part == part) {
-            self.unclean += self.running.remove(place).stop().await.unclean;
+            let unclean = self.running.remove(place).stop().await.unclean;
+            self.unclean += unclean;
+            self.clean += usize::from(unclean == 0);
         }
     }
 
@@ -126,14 +139,16 @@ impl Stack {
         let witnesses = [
             witness("receipt", "jobs_listen"),
             witness("webhook", "receiver_listen"),
-            witness("projection", "analytics_listen"),
+            witness(effects::PROJECTION, "analytics_listen"),
         ];
         effects::settle(&args.data_dir().join("product/ledger.jsonl"), &witnesses, patience).await
     }
 
     async fn account(&self, args: &Args) -> anyhow::Result<Vec<accounting::Row>> {
         let counts = accounting::read_counts(&self.counts_dir())?;
-        accounting::compare(args.query.clone(), &counts).await
+        let (left, expected) = (counts.len(), self.clean + 1);
+        anyhow::ensure!(left >= expected, "{expected} processes ended well, but {left} left their counts");
+        accounting::compare(args.query.clone(), &counts, self.started.elapsed()).await
     }
 }
 

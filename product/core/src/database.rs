@@ -60,6 +60,10 @@ impl Database {
     async fn migrate(&self) -> anyhow::Result<()> {
         sqlx::migrate!().run(&self.write).await?;
         product_bus::outbox::migrate(&self.write).await?;
+        // Whoever held a lease ended with the last process: a retry may resume at once, while the customer still asks.
+        sqlx::query("UPDATE idempotency_keys SET lease_until = 0 WHERE response IS NULL AND lease_until > 0")
+            .execute(&self.write)
+            .await?;
         Ok(())
     }
 

@@ -91,8 +91,10 @@ impl Relay {
             if stop.is_cancelled() {
                 break;
             }
-            let (pending, age_ms) = rows::backlog(&self.pool).await?;
-            self.backlog.set(pending, age_ms);
+            // Only for the gauge: a database that is busy is no reason to end.
+            if let Ok((pending, age_ms)) = rows::backlog(&self.pool).await {
+                self.backlog.set(pending, age_ms);
+            }
             outage.failed(&error, &stop).await;
         }
         Ok(())

@@ -58,7 +58,13 @@ pub async fn pending(pool: &SqlitePool) -> sqlx::Result<i64> {
 /// The same with the age of the oldest, milliseconds.
 pub(super) async fn backlog(pool: &SqlitePool) -> sqlx::Result<(i64, i64)> {
     let (pending, oldest): (i64, Option<i64>) = sqlx::query_as(
-        "SELECT count(*), min(created_ns) FROM outbox WHERE id > coalesce((SELECT id FROM outbox_cursor), 0)",
+        // By the ends of the key, which has no gaps: after a restart everything retained is pending, and a count would read it.
+        "WITH sent AS (
+             SELECT max(coalesce((SELECT id FROM outbox_cursor), 0), coalesce((SELECT min(id) FROM outbox), 1) - 1) AS id
+         )
+         SELECT max(coalesce((SELECT max(id) FROM outbox), 0) - sent.id, 0),
+                (SELECT created_ns FROM outbox WHERE outbox.id > sent.id ORDER BY outbox.id LIMIT 1)
+         FROM sent",
     )
     .fetch_one(pool)
     .await?;
