@@ -83,8 +83,7 @@ impl Metrics {
         kind: Kind,
         request: &mut Request,
     ) -> Result<(), DecodeError> {
-        let metadata_bytes = head.metadata.as_ref().map_or(0, String::len);
-        if !request.admit(count_items(point, kind.items)?, metadata_bytes) {
+        if !request.admit(count_items(point, kind.items)?, head.bytes()) {
             return Ok(());
         }
         match kind.data {

@@ -77,10 +77,11 @@ impl Origin {
         Ok(())
     }
 
-    /// Bytes one copy takes in columns of variable width.
+    /// Bytes one copy may take. A label is held once, but whoever takes it out of its dictionary has it once a row.
     pub(super) fn bytes(&self) -> usize {
+        let labels = self.service.len() + self.scope_name.len() + self.scope_version.len();
         let urls = self.resource_schema_url.bytes() + self.scope_schema_url.bytes();
-        self.resource.bytes() + self.scope_attributes.bytes() + self.entity_refs.bytes() + urls
+        self.resource.bytes() + self.scope_attributes.bytes() + self.entity_refs.bytes() + urls + labels
     }
 }
 

@@ -87,6 +87,33 @@ fn a_request_that_multiplies_is_bounded() {
 }
 
 #[test]
+fn labels_that_multiply_are_bounded() {
+    // A megabyte of label, and a thousand rows that each point at it.
+    let text = "x".repeat(1 << 20);
+    let items = vec!["{}"; 1000].join(",");
+    let metric = |member: &str| {
+        format!(
+            r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"{member}":"{text}","gauge":{{"dataPoints":[{items}]}}}}]}}]}}]}}"#
+        )
+    };
+    let scope = |member: &str| {
+        format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"scope":{{"{member}":"{text}"}},"logRecords":[{items}]}}]}}]}}"#)
+    };
+    for (signal, request) in [
+        (Signal::Metrics, metric("name")),
+        (Signal::Metrics, metric("description")),
+        (Signal::Metrics, metric("unit")),
+        (Signal::Logs, scope("name")),
+        (Signal::Logs, scope("version")),
+    ] {
+        let converted = decode_json(signal, request.as_bytes()).unwrap();
+        let kept = converted.batches[0].num_rows();
+        assert!((500..512).contains(&kept), "{kept}");
+        assert_eq!(converted.rejected.count as usize, 1000 - kept);
+    }
+}
+
+#[test]
 fn a_body_beyond_the_limit_is_refused() {
     let body = vec![0; model::BODY_BYTES_MAX + 1];
     assert!(matches!(decode_protobuf(Signal::Logs, &body), Err(DecodeError::TooLarge { .. })));
