@@ -150,10 +150,11 @@ fn read_resource<R: Records>(message: Message<'_>, records: &mut R, request: &mu
             _ => {}
         }
     }
+    let mut origin = Origin::of_resource(resource, schema_url)?;
     let mut fields = message;
     while let Some(field) = fields.next()? {
         if field.number == 2 {
-            read_scope(field.message()?, (resource, schema_url), records, request)?;
+            read_scope(field.message()?, &mut origin, records, request)?;
         }
     }
     Ok(())
@@ -162,7 +163,7 @@ fn read_resource<R: Records>(message: Message<'_>, records: &mut R, request: &mu
 /// `ScopeSpans`, `ScopeLogs` and `ScopeMetrics` have the same fields.
 fn read_scope<R: Records>(
     message: Message<'_>,
-    resource: (Message<'_>, &[u8]),
+    origin: &mut Origin,
     records: &mut R,
     request: &mut Request,
 ) -> Result<(), DecodeError> {
@@ -175,7 +176,7 @@ fn read_scope<R: Records>(
             _ => {}
         }
     }
-    let origin = Origin::read(resource, (scope, schema_url))?;
+    origin.enter(scope, schema_url)?;
     request.origin_bytes = origin.bytes();
     let mut fields = message;
     while let Some(field) = fields.next()? {
@@ -183,7 +184,7 @@ fn read_scope<R: Records>(
             records.push(field.message()?, request)?;
         }
     }
-    records.end_scope(&origin);
+    records.end_scope(origin);
     Ok(())
 }
 

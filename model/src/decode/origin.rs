@@ -1,4 +1,4 @@
-//! Resource and scope: read once a scope, copied to every row of it.
+//! Resource and scope: each read once, copied to every row of the scope.
 
 use std::sync::Arc;
 
@@ -19,58 +19,54 @@ pub(super) struct Origin {
     resource_dropped: u32,
     resource_schema_url: Text,
     entity_refs: OptionalText,
-    scope_name: Vec<u8>,
-    scope_version: Vec<u8>,
-    scope_attributes: Attributes,
-    scope_dropped: u32,
-    scope_schema_url: Text,
+    scope: Scope,
+}
+
+/// The part that changes while the resource stays.
+#[derive(Default)]
+struct Scope {
+    name: Vec<u8>,
+    version: Vec<u8>,
+    attributes: Attributes,
+    dropped: u32,
+    schema_url: Text,
 }
 
 impl Origin {
-    /// From a `Resource` and an `InstrumentationScope`, each with the schema URL that stands beside it.
-    pub(super) fn read(
-        (resource, resource_schema_url): (Message<'_>, &[u8]),
-        (scope, scope_schema_url): (Message<'_>, &[u8]),
-    ) -> Result<Origin, DecodeError> {
+    /// From a `Resource` and the schema URL that stands beside it; not yet in a scope.
+    pub(super) fn of_resource(resource: Message<'_>, schema_url: &[u8]) -> Result<Origin, DecodeError> {
         let mut origin = Origin {
             service: Vec::new(),
             resource: Attributes::default(),
             resource_dropped: 0,
-            resource_schema_url: one(resource_schema_url),
+            resource_schema_url: one(schema_url),
             entity_refs: OptionalText::default(),
-            scope_name: Vec::new(),
-            scope_version: Vec::new(),
-            scope_attributes: Attributes::default(),
-            scope_dropped: 0,
-            scope_schema_url: one(scope_schema_url),
+            scope: Scope::default(),
         };
-        origin.read_resource(resource)?;
-        origin.read_scope(scope)?;
-        Ok(origin)
-    }
-
-    fn read_resource(&mut self, resource: Message<'_>) -> Result<(), DecodeError> {
-        self.resource.push(resource, 1)?;
-        self.service = self.resource.get(0, SERVICE_NAME).unwrap_or_default().to_vec();
+        origin.resource.push(resource, 1)?;
+        origin.service = origin.resource.get(0, SERVICE_NAME).unwrap_or_default().to_vec();
         let entity_refs = json::list_from_wire(resource, &json::ENTITY_REFS)?;
-        self.entity_refs.push(entity_refs.as_deref().map(str::as_bytes));
+        origin.entity_refs.push(entity_refs.as_deref().map(str::as_bytes));
         let mut fields = resource;
         while let Some(field) = fields.next()? {
             if field.number == 2 {
-                self.resource_dropped = field.uint32()?;
+                origin.resource_dropped = field.uint32()?;
             }
         }
-        Ok(())
+        Ok(origin)
     }
 
-    fn read_scope(&mut self, scope: Message<'_>) -> Result<(), DecodeError> {
-        self.scope_attributes.push(scope, 3)?;
+    /// Leaves the scope before, for an `InstrumentationScope` and its schema URL. The resource is not read again: it may be
+    /// a megabyte, and its scopes half a million.
+    pub(super) fn enter(&mut self, scope: Message<'_>, schema_url: &[u8]) -> Result<(), DecodeError> {
+        self.scope = Scope { schema_url: one(schema_url), ..Scope::default() };
+        self.scope.attributes.push(scope, 3)?;
         let mut fields = scope;
         while let Some(field) = fields.next()? {
             match field.number {
-                1 => self.scope_name = field.bytes()?.to_vec(),
-                2 => self.scope_version = field.bytes()?.to_vec(),
-                4 => self.scope_dropped = field.uint32()?,
+                1 => self.scope.name = field.bytes()?.to_vec(),
+                2 => self.scope.version = field.bytes()?.to_vec(),
+                4 => self.scope.dropped = field.uint32()?,
                 _ => {}
             }
         }
@@ -79,9 +75,9 @@ impl Origin {
 
     /// Bytes one copy may take. A label is held once, but whoever takes it out of its dictionary has it once a row.
     pub(super) fn bytes(&self) -> usize {
-        let labels = self.service.len() + self.scope_name.len() + self.scope_version.len();
-        let urls = self.resource_schema_url.bytes() + self.scope_schema_url.bytes();
-        self.resource.bytes() + self.scope_attributes.bytes() + self.entity_refs.bytes() + urls + labels
+        let labels = self.service.len() + self.scope.name.len() + self.scope.version.len();
+        let urls = self.resource_schema_url.bytes() + self.scope.schema_url.bytes();
+        self.resource.bytes() + self.scope.attributes.bytes() + self.entity_refs.bytes() + urls + labels
     }
 }
 
@@ -120,11 +116,11 @@ impl OriginColumns {
         self.resource_dropped.append_value_n(origin.resource_dropped, times);
         self.resource_schema_url.copy(&origin.resource_schema_url, times);
         self.entity_refs.copy(&origin.entity_refs, times);
-        self.scope_name.push_times(&origin.scope_name, times);
-        self.scope_version.push_times(&origin.scope_version, times);
-        self.scope_attributes.copy(&origin.scope_attributes, times);
-        self.scope_dropped.append_value_n(origin.scope_dropped, times);
-        self.scope_schema_url.copy(&origin.scope_schema_url, times);
+        self.scope_name.push_times(&origin.scope.name, times);
+        self.scope_version.push_times(&origin.scope.version, times);
+        self.scope_attributes.copy(&origin.scope.attributes, times);
+        self.scope_dropped.append_value_n(origin.scope.dropped, times);
+        self.scope_schema_url.copy(&origin.scope.schema_url, times);
     }
 
     pub(super) fn finish(mut self, assembly: &mut Assembly) {

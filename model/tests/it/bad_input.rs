@@ -87,6 +87,20 @@ fn a_request_that_multiplies_is_bounded() {
 }
 
 #[test]
+fn a_resource_is_read_once_however_many_scopes_it_has() {
+    // Read once a scope, this would take minutes.
+    let scopes = vec![r#"{"scope":{"name":"empty"}}"#; 100_000].join(",");
+    let request = format!(
+        r#"{{"resourceLogs":[{{"resource":{{"attributes":[{{"key":"k","value":{{"stringValue":"{}"}}}}]}},"scopeLogs":[{scopes},{{"logRecords":[{{}}]}}]}}]}}"#,
+        "x".repeat(1 << 20)
+    );
+    let converted = decode_json(Signal::Logs, request.as_bytes()).unwrap();
+    assert_eq!(converted.batches[0].num_rows(), 1);
+    let json = encode_json(Signal::Logs, &converted.batches);
+    assert_eq!(json["resourceLogs"][0]["scopeLogs"][0].get("scope"), None, "nothing is left of the scopes before");
+}
+
+#[test]
 fn labels_that_multiply_are_bounded() {
     // A megabyte of label, and a thousand rows that each point at it.
     let text = "x".repeat(1 << 20);
