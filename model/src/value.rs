@@ -21,8 +21,9 @@ use base64::engine::general_purpose::STANDARD;
 use crate::DecodeError;
 use crate::wire::{Message, Writer};
 
-/// How deep arrays and maps may nest, the attribute's own value counted as one.
-/// Deeper ones are refused: readers recurse, and JSON spends up to four levels on each of ours (its own limit is 128).
+/// How deep values are read, the attribute's own value counted as one. An array or map that stands at the limit and has items
+/// is kept as the bytes it came as, and costs neither its record nor its neighbours: readers recurse, and JSON spends up to
+/// four levels on each of ours (its own limit is 128). A request in JSON beyond the limit is refused.
 pub const NESTING_MAX: usize = 24;
 
 /// The letters of `*_types` columns.
@@ -71,6 +72,11 @@ impl<'a> Any<'a> {
             };
         }
         Ok(value)
+    }
+
+    /// Whether there are values inside, one level deeper.
+    pub(crate) fn has_items(self) -> bool {
+        matches!(self, Any::Array(items) | Any::Map(items) if !items.is_empty())
     }
 }
 

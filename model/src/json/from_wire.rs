@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::descriptor::{Descriptor, Field, Kind};
 use crate::DecodeError;
@@ -20,12 +20,12 @@ pub(super) fn field(field: wire::Field<'_>, descriptor: &'static Field) -> Resul
     single(field, descriptor.kind, 0)
 }
 
-/// `depth` counts the attribute values around this message.
+/// `depth` counts the attribute values around this message. Where it may grow no more, values are left as their bytes.
 fn nested(mut message: Message<'_>, descriptor: &'static Descriptor, mut depth: usize) -> Result<Value, DecodeError> {
     if descriptor.nests() {
         depth += 1;
-        if depth > NESTING_MAX {
-            return Err(message.malformed(format!("values nest deeper than {NESTING_MAX}")));
+        if depth == NESTING_MAX && has_items(message, descriptor)? {
+            return Ok(json!({ "bytesValue": STANDARD.encode(message.bytes()) }));
         }
     }
     let mut object = Map::new();
@@ -45,6 +45,17 @@ fn nested(mut message: Message<'_>, descriptor: &'static Descriptor, mut depth: 
         }
     }
     Ok(Value::Object(object))
+}
+
+/// Whether any field of `message` would be walked into, also one that a later field of the same `oneof` replaces.
+fn has_items(mut message: Message<'_>, descriptor: &'static Descriptor) -> Result<bool, DecodeError> {
+    while let Some(field) = message.next()? {
+        let known = descriptor.numbered(field.number);
+        if known.is_some_and(|known| matches!(known.kind, Kind::Message(_))) && !field.message()?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn single(field: wire::Field<'_>, kind: Kind, depth: usize) -> Result<Value, DecodeError> {

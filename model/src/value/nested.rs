@@ -8,6 +8,7 @@
 //! | bytes | `{"bytesValue":"AQI="}` |
 //! | array | `[1,"a"]` |
 //! | map | `{"k":1}` |
+//! | an array or map with items at the depth of [`NESTING_MAX`] | the bytes of its `AnyValue` |
 //! | a map that no JSON object can be | `{"kvlistValue":[["k",1],["k",2],["no value"]]}` |
 //!
 //! The last form is for a map with a key given twice, with an entry that has no value, or whose first key is one of the three
@@ -35,10 +36,8 @@ pub(super) fn write(any: Any<'_>, message: Message<'_>, text: &mut Vec<u8>) -> R
 }
 
 fn write_value(any: Any<'_>, message: Message<'_>, depth: usize, text: &mut Vec<u8>) -> Result<(), DecodeError> {
-    if depth > NESTING_MAX {
-        return Err(message.malformed(format!("values nest deeper than {NESTING_MAX}")));
-    }
     match any {
+        deeper if depth == NESTING_MAX && deeper.has_items() => write_bytes(message.bytes(), text),
         Any::Empty => text.extend_from_slice(b"null"),
         Any::String(bytes) => write_string(&String::from_utf8_lossy(bytes), text),
         Any::Bool(value) => text.extend_from_slice(if value { b"true" } else { b"false" }),
@@ -47,7 +46,7 @@ fn write_value(any: Any<'_>, message: Message<'_>, depth: usize, text: &mut Vec<
             Some(name) => tagged(DOUBLE, text, |text| write_string(name, text)),
             None => write_double(value, text),
         },
-        Any::Bytes(bytes) => tagged(BYTES, text, |text| write_string(&STANDARD.encode(bytes), text)),
+        Any::Bytes(bytes) => write_bytes(bytes, text),
         Any::Array(mut array) => {
             let mut list = Separated::open(b'[', text);
             while let Some(field) = array.next()? {
@@ -118,6 +117,10 @@ fn tagged(tag: &str, text: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     text.push(b':');
     write(text);
     text.push(b'}');
+}
+
+fn write_bytes(bytes: &[u8], text: &mut Vec<u8>) {
+    tagged(BYTES, text, |text| write_string(&STANDARD.encode(bytes), text));
 }
 
 fn write_string(string: &str, text: &mut Vec<u8>) {
@@ -360,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn the_deepest_value_goes_both_ways_and_one_more_is_refused() {
+    fn the_deepest_value_goes_both_ways_and_what_is_deeper_is_kept_as_bytes() {
         check(&format!("{}{}", "[".repeat(NESTING_MAX), "]".repeat(NESTING_MAX)));
         let spelled_out = r#"{"kvlistValue":[["bytesValue","#;
         check(&format!("{}null{}", spelled_out.repeat(NESTING_MAX - 1), "]]}".repeat(NESTING_MAX - 1)));
@@ -373,7 +376,13 @@ mod tests {
         }
         nest(&mut wire, 100_000.min(NESTING_MAX * 4));
         let bytes = wire.into_bytes();
-        let error = write_text(Message::new(&bytes), &mut Vec::new()).unwrap_err();
-        assert!(error.to_string().ends_with("values nest deeper than 24"), "{error}");
+        let mut text = Vec::new();
+        write_text(Message::new(&bytes), &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let (above, below) = text.split_once(r#"{"bytesValue":""#).unwrap();
+        assert_eq!(above, "[".repeat(NESTING_MAX - 1));
+        let kept = parse_base64(below.split_once('"').unwrap().0).unwrap();
+        assert!(bytes.ends_with(&kept) && matches!(Any::read(Message::new(&kept)), Ok(Any::Array(_))));
+        check(&text);
     }
 }

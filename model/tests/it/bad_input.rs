@@ -1,7 +1,10 @@
 //! What is malformed is an error or a rejected record, never a panic, and costs no neighbour.
 
 use model::{DecodeError, Signal, decode_json, decode_protobuf, encode_json, encode_protobuf};
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::metrics::v1::{Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, metric};
 use opentelemetry_proto::tonic::trace::v1::span::Link;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use proptest::prelude::*;
@@ -56,6 +59,49 @@ fn invalid_utf8_is_replaced() {
     let json = encode_json(Signal::Traces, &converted.batches);
     let spans = &json["resourceSpans"][0]["scopeSpans"][0]["spans"];
     assert_eq!((spans[0]["name"].as_str(), spans[1]["name"].as_str()), (Some("a\u{fffd}\u{fffd}(b"), Some("fine")));
+}
+
+#[test]
+fn a_value_that_nests_too_deep_costs_no_neighbour() {
+    fn nest(depth: usize) -> AnyValue {
+        let values = if depth == 0 { vec![] } else { vec![nest(depth - 1)] };
+        AnyValue { value: Some(any_value::Value::ArrayValue(ArrayValue { values })) }
+    }
+    let deep = || vec![KeyValue { key: "deep".into(), value: Some(nest(60)), ..Default::default() }];
+    let request = spans(vec![span(), Span { attributes: deep(), ..span() }]);
+    let converted = decode_protobuf(Signal::Traces, &request).unwrap();
+    assert_eq!((converted.batches[0].num_rows(), converted.rejected.count), (2, 0));
+    try_both_ways(Signal::Traces, &request);
+
+    // As deep as a body may be, each array replaced by the string after it.
+    let mut replaced = Vec::new();
+    for _ in 0..2_000 {
+        let item = [&b"\x0a"[..], &length(&replaced), &replaced].concat();
+        replaced = [&b"\x2a"[..], &length(&item), &item, b"\x0a\x01s"].concat();
+    }
+    let entry = [&b"\x12"[..], &length(&replaced), &replaced].concat();
+    let point = b"\x2a\x02\x0a\x00";
+    let metric = [&point[..], b"\x62", &length(&entry), &entry].concat();
+    let scope = [&b"\x12"[..], &length(&metric), &metric].concat();
+    let resource = [&b"\x12"[..], &length(&scope), &scope].concat();
+    let request = [&b"\x0a"[..], &length(&resource), &resource].concat();
+    assert_eq!(decode_protobuf(Signal::Metrics, &request).unwrap().batches[0].num_rows(), 1);
+
+    let gauge = Gauge { data_points: vec![NumberDataPoint::default()] };
+    let metric = Metric { metadata: deep(), data: Some(metric::Data::Gauge(gauge)), ..Default::default() };
+    let scope_metrics = vec![ScopeMetrics { metrics: vec![metric], ..Default::default() }];
+    let resource_metrics = vec![ResourceMetrics { scope_metrics, ..Default::default() }];
+    let request = ExportMetricsServiceRequest { resource_metrics }.encode_to_vec();
+    let converted = decode_protobuf(Signal::Metrics, &request).unwrap();
+    assert_eq!((converted.batches[0].num_rows(), converted.rejected.count), (1, 0));
+    try_both_ways(Signal::Metrics, &request);
+}
+
+/// As a varint.
+fn length(bytes: &[u8]) -> Vec<u8> {
+    let mut varint = Vec::new();
+    prost::encode_length_delimiter(bytes.len(), &mut varint).unwrap();
+    varint
 }
 
 #[test]
