@@ -3,10 +3,12 @@
 //! A segment is a header and then frames. A frame is one group commit: it is there whole or not at all.
 //!
 //! ```text
-//! segment: magic "FLTLOG01", salt (8 random bytes)
-//! frame:   magic "FLTF", length of the payload (u32), CRC32C of salt, length and payload (u32), payload
+//! segment: magic "FLTLOG02", salt (8 random bytes)
+//! frame:   magic (4 bytes that follow from the salt), length of the payload (u32), CRC32C of salt, length and payload (u32),
+//!          payload
 //! ```
-//! Numbers are little-endian. The salt keeps bytes inside a payload, which a client chose, from passing for a frame.
+//! Numbers are little-endian. The salt keeps bytes inside a payload, which a client chose, from passing for a frame, and the
+//! start of a frame is as unknown to the client: a payload full of starts would have each of them checked after a crash.
 
 use std::fs::File;
 use std::io;
@@ -18,8 +20,8 @@ pub(crate) const FRAME_HEADER_BYTES: usize = 12;
 /// Far above what a request can be; a longer length is damage, not a frame.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 1 << 30;
 
-const SEGMENT_MAGIC: [u8; 8] = *b"FLTLOG01";
-const FRAME_MAGIC: [u8; 4] = *b"FLTF";
+const SEGMENT_MAGIC: [u8; 8] = *b"FLTLOG02";
+const FRAME_MAGIC_BYTES: usize = 4;
 /// How much is read at a time when looking for the next frame after damage.
 const SEARCH_BYTES: usize = 1 << 20;
 
@@ -50,6 +52,11 @@ impl Salt {
         header
     }
 
+    /// How each frame of the segment starts: the CRC32C of the salt in big-endian, for the checksums start from its other order.
+    fn magic(self) -> [u8; FRAME_MAGIC_BYTES] {
+        crc32c::crc32c(&self.0.to_be_bytes()).to_le_bytes()
+    }
+
     fn checksum(self, length: u32, payload: &[u8]) -> u32 {
         let seed = crc32c::crc32c(&self.0.to_le_bytes());
         crc32c::crc32c_append(crc32c::crc32c_append(seed, &length.to_le_bytes()), payload)
@@ -66,7 +73,7 @@ pub(crate) fn finish(mut frame: Vec<u8>, salt: Salt) -> Option<Vec<u8>> {
     let payload = frame.len() - FRAME_HEADER_BYTES;
     let length = u32::try_from(payload).ok().filter(|_| payload <= PAYLOAD_BYTES_MAX)?;
     let checksum = salt.checksum(length, &frame[FRAME_HEADER_BYTES..]);
-    frame[..4].copy_from_slice(&FRAME_MAGIC);
+    frame[..4].copy_from_slice(&salt.magic());
     frame[4..8].copy_from_slice(&length.to_le_bytes());
     frame[8..12].copy_from_slice(&checksum.to_le_bytes());
     Some(frame)
@@ -127,7 +134,7 @@ impl Frames<'_> {
             return Ok(None);
         }
         let mut header = [0; FRAME_HEADER_BYTES];
-        if !read_at(self.file, &mut header, offset)? || header[..4] != FRAME_MAGIC {
+        if !read_at(self.file, &mut header, offset)? || header[..4] != self.salt.magic() {
             return Ok(None);
         }
         let (length, checksum) = (u32_at(&header[4..]), u32_at(&header[8..]));
@@ -144,6 +151,7 @@ impl Frames<'_> {
 
     /// Where the next good frame after the bad one at `self.offset` starts.
     fn search(&self) -> io::Result<Option<u64>> {
+        let magic = self.salt.magic();
         let mut from = self.offset + 1;
         let mut window = vec![0; SEARCH_BYTES];
         while from + (FRAME_HEADER_BYTES as u64) < self.end {
@@ -151,13 +159,13 @@ impl Frames<'_> {
             if !read_at(self.file, &mut window[..length], from)? {
                 return Ok(None);
             }
-            for (index, bytes) in window[..length].windows(FRAME_MAGIC.len()).enumerate() {
-                if bytes == FRAME_MAGIC && self.read(from + index as u64)?.is_some() {
+            for (index, bytes) in window[..length].windows(FRAME_MAGIC_BYTES).enumerate() {
+                if bytes == magic && self.read(from + index as u64)?.is_some() {
                     return Ok(Some(from + index as u64));
                 }
             }
             // A magic may lie across two windows.
-            from += (length - (FRAME_MAGIC.len() - 1)) as u64;
+            from += (length - (FRAME_MAGIC_BYTES - 1)) as u64;
         }
         Ok(None)
     }
@@ -238,6 +246,13 @@ mod tests {
     fn a_bad_tail_of_a_sealed_segment_is_damage() {
         let change = |bytes: &mut Vec<u8>| *bytes.last_mut().unwrap() ^= 1;
         check(Mode::Sealed, &["one", "two"], change, &["one", "damage 31..46"]);
+    }
+
+    #[test]
+    fn no_two_segments_start_their_frames_alike() {
+        let starts = [Salt(1), Salt(2), Salt(1 << 56), Salt::random()].map(Salt::magic);
+        assert!(starts.iter().enumerate().all(|(index, start)| !starts[..index].contains(start)), "{starts:?}");
+        assert_ne!(Salt(7).checksum(0, b"").to_le_bytes(), Salt(7).magic());
     }
 
     #[test]
