@@ -105,7 +105,8 @@ impl Refusal {
             Refusal::Malformed(_) | Refusal::Broken | Refusal::UnnamedCompression => StatusCode::BAD_REQUEST,
             Refusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Refusal::Slow { .. } => StatusCode::REQUEST_TIMEOUT,
+            // Not 408, which names the case best: of all codes OTLP retries only 429, 502, 503 and 504.
+            Refusal::Slow { .. } => StatusCode::GATEWAY_TIMEOUT,
             Refusal::UnknownMediaType(_) | Refusal::UnknownCompression(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Refusal::UnknownPath(_) => StatusCode::NOT_FOUND,
             Refusal::UnknownMethod(_) => StatusCode::METHOD_NOT_ALLOWED,

@@ -10,13 +10,13 @@ use crate::harness::{TestCollector, answer, args, eventually, head, post, span, 
 const PROTOBUF: [(&str, &str); 1] = [("content-type", "application/x-protobuf")];
 
 #[tokio::test]
-async fn a_body_that_stalls_is_408() {
+async fn a_body_that_stalls_is_504_which_clients_retry() {
     let collector = TestCollector::with(&["--otlp-body-seconds-max=1"]).await;
     let mut socket = TcpStream::connect(collector.http).await.expect("it listens");
     socket.write_all(head("POST", "/v1/traces", &PROTOBUF, 1000).as_bytes()).await.expect("it reads");
     socket.write_all(b"\n").await.expect("it reads");
     let answer = answer(&mut socket).await;
-    assert_eq!(answer.status, 408);
+    assert_eq!(answer.status, 504);
     assert_eq!(answer.status_message().code, tonic::Code::DeadlineExceeded as i32);
     collector.stopped().await;
 }
