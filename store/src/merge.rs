@@ -10,6 +10,7 @@ use arrow::compute::interleave_record_batch;
 use arrow::row::Rows;
 use model::{Batch, Table};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 
 use crate::faults::Step;
 use crate::layout::{self, folder};
@@ -176,9 +177,8 @@ impl Input {
         let opened = File::open(shared.layout.path(&file.path)).map_err(failure)?;
         let builder =
             ParquetRecordBatchReaderBuilder::try_new(opened).map_err(|error| failure(io::Error::other(error)))?;
-        let groups = builder.metadata().row_groups().iter();
-        let row_bytes = groups.map(|group| group.total_byte_size() / group.num_rows().max(1)).max().unwrap_or(1);
-        let batch_rows = (bytes / row_bytes.max(1) as u64).clamp(1, BATCH_ROWS as u64) as usize;
+        let row_bytes = builder.metadata().row_groups().iter().map(row_bytes).max().unwrap_or(1);
+        let batch_rows = (bytes / row_bytes).clamp(1, BATCH_ROWS as u64) as usize;
         let reader = builder.with_batch_size(batch_rows).build().map_err(|error| failure(io::Error::other(error)))?;
         let rows = RecordBatch::new_empty(file.table.schema().clone());
         let keys = order.keys(&rows).map_err(io::Error::other)?;
@@ -205,8 +205,22 @@ impl Input {
     }
 }
 
+/// What a row of `group` takes decoded, at least 1. A page counts a text that repeats once; every row of a batch has it again.
+fn row_bytes(group: &RowGroupMetaData) -> u64 {
+    let decoded = |column: &ColumnChunkMetaData| {
+        column.uncompressed_size().max(column.unencoded_byte_array_data_bytes().unwrap_or(0))
+    };
+    let bytes: i64 = group.columns().iter().map(decoded).sum();
+    (bytes / group.num_rows().max(1)).max(1) as u64
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, StringArray};
+    use parquet::arrow::ArrowWriter;
+
     use super::*;
 
     const NOW_MS: u64 = 1_796_025_600_000;
@@ -230,6 +244,17 @@ mod tests {
             .collect();
         let selected = select(&manifest, NOW_MS, &HashSet::new()).unwrap_or_default();
         assert_eq!(selected.iter().map(|file| file.rows).collect::<Vec<_>>(), merged, "of {rows:?}");
+    }
+
+    #[test]
+    fn a_text_that_repeats_counts_in_every_row() {
+        let text: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(1000); 500]));
+        let rows = RecordBatch::try_from_iter([("text", text)]).unwrap();
+        let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), None).unwrap();
+        writer.write(&rows).unwrap();
+        let metadata = writer.finish().unwrap();
+        let bytes = row_bytes(metadata.row_group(0));
+        assert!((1000..1100).contains(&bytes), "{bytes}");
     }
 
     #[test]
