@@ -58,22 +58,24 @@ impl SegmentRows {
             self.damage.clear();
         }
         let mut frames = Frames { file: &self.file, salt, mode, offset: self.offset, end };
-        let mut found_all = Vec::new();
+        let (mut rows, mut damage) = (Vec::new(), Vec::new());
         while let Some(found) = frames.next()? {
-            let end = frames.offset;
-            self.offset = end;
             match found {
-                Found::Damage(range) => self.damage.push(range),
+                Found::Damage(range) => damage.push(range),
                 Found::Payload(payload) => match payload::decode(&payload) {
-                    Ok(batches) => found_all.extend(batches),
+                    Ok(batches) => rows.extend(batches),
                     Err(error) => {
                         tracing::warn!("a frame in the log cannot be decoded: {error}");
-                        self.damage.push(end - (payload.len() + FRAME_HEADER_BYTES) as u64..end);
+                        let end = frames.offset;
+                        damage.push(end - (payload.len() + FRAME_HEADER_BYTES) as u64..end);
                     }
                 },
             }
         }
-        for (batch, bytes) in found_all {
+        // Not before all of it was read: after an error the next call finds the same frames again.
+        self.offset = frames.offset;
+        self.damage.extend(damage);
+        for (batch, bytes) in rows {
             self.push(batch, bytes);
         }
         Ok(())
