@@ -103,6 +103,9 @@ async fn a_segment_that_cannot_be_replaced_is_replaced_later() {
         store.append(4).await.unwrap();
         assert!(!store.faults.pending());
         assert_eq!(store.ids().await, [1, 3, 4], "{step:?}");
+        store.writer.close().await.unwrap();
+        let mut log = std::fs::read_dir(store.folder.path().join("telemetry/log/traces")).unwrap();
+        assert!(log.all(|file| file.unwrap().metadata().unwrap().len() > 0), "{step:?} leaves no file behind");
         let store = store.restart().await;
         assert_eq!(store.ids().await, [1, 3, 4], "{step:?} and a restart");
     }

@@ -27,14 +27,22 @@ pub(crate) struct Active {
 impl Active {
     /// A durable file with a durable name and no frames. It is nobody's until the manifest names it.
     pub(crate) fn create(layout: &Layout, faults: &Faults, signal: Signal, number: u64) -> io::Result<Active> {
-        faults.at(Step::CreateSegment)?;
         let path = layout.path(&layout::segment(signal, number));
         let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
-        let salt = Salt::random();
-        file.write_all_at(&salt.header(), 0)?;
-        file.sync_all()?;
-        sync_folder(&layout.path(&layout::log_folder(signal)))?;
-        Ok(Active { file, number, salt, bytes: SEGMENT_HEADER_BYTES as u64, first: None })
+        let active = Active { file, number, salt: Salt::random(), bytes: SEGMENT_HEADER_BYTES as u64, first: None };
+        if let Err(error) = active.start(layout, faults, signal) {
+            // The next attempt has another number: on a full disk there would soon be thousands.
+            let _ = active.remove(layout, signal);
+            return Err(error);
+        }
+        Ok(active)
+    }
+
+    fn start(&self, layout: &Layout, faults: &Faults, signal: Signal) -> io::Result<()> {
+        faults.at(Step::CreateSegment)?;
+        self.file.write_all_at(&self.salt.header(), 0)?;
+        self.file.sync_all()?;
+        sync_folder(&layout.path(&layout::log_folder(signal)))
     }
 
     /// Returns when the frame is durable. After an error nothing more may be appended: a later fsync could succeed without
