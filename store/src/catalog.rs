@@ -49,11 +49,15 @@ impl Catalog {
             .map_err(|error| StoreError::write(format!("replace {}", path.display()), error))?;
         *self.current.write().unwrap_or_else(|poison| poison.into_inner()) = Arc::new(next);
         if let Stored::Unsure(error) = stored {
-            let reason = format!("could not make {} durable: {error}", path.display());
-            tracing::error!(file.path = %path.display(), "{reason}; nothing is accepted until a restart");
-            let _ = self.failed.set(reason);
+            self.fail(format!("could not make {} durable: {error}", path.display()));
         }
         self.check()
+    }
+
+    /// Final. The first reason stays.
+    pub(crate) fn fail(&self, reason: String) {
+        tracing::error!("{reason}; nothing is accepted until a restart");
+        let _ = self.failed.set(reason);
     }
 
     pub(crate) fn check(&self) -> Result<(), StoreError> {

@@ -17,7 +17,7 @@ use crate::manifest::Segment;
 use crate::queue::Place;
 use crate::segment::Active;
 use crate::shared::Shared;
-use crate::{StoreError, layout, payload};
+use crate::{StoreError, caught, layout, payload};
 
 /// After a segment could not be sealed, the next attempt waits.
 const SEAL_RETRY: Duration = Duration::from_secs(1);
@@ -55,8 +55,15 @@ impl Committer {
         Ok(committer)
     }
 
-    /// Until closed, or until nobody can append any more.
+    /// Until closed, or until nobody can append any more. A panic is said to everybody: without this thread each request of
+    /// its signal would be refused, and nothing would say why.
     pub(crate) fn run(mut self) {
+        if let Err(panic) = caught(|| self.work()) {
+            self.shared.catalog.fail(format!("could not go on writing {}: {panic}", self.signal.name()));
+        }
+    }
+
+    fn work(&mut self) {
         loop {
             match self.wait() {
                 Wake::Request(first) => {

@@ -8,7 +8,6 @@ use arrow::array::RecordBatch;
 use arrow::compute::interleave_record_batch;
 use model::{Signal, Table};
 
-use crate::StoreError;
 use crate::faults::Step;
 use crate::hot::SegmentRows;
 use crate::layout::{self, Partition};
@@ -18,6 +17,7 @@ use crate::order::{BATCH_ROWS, Order, times};
 use crate::parquet_file::{Effort, ParquetFile};
 use crate::recovery::{keep_copy, note_missing};
 use crate::shared::Shared;
+use crate::{StoreError, caught};
 
 /// Hours one compaction writes files for. Live data is in two; a client that spreads its times over a year must not make
 /// thousands of files: what is beyond goes where absurd times go.
@@ -62,7 +62,9 @@ pub(crate) fn compact(shared: &Shared, stop: &Stop, signal: Signal) -> Result<Wo
 
     let mut files = Vec::new();
     for (table, batches) in tables {
-        if let Err(error) = write_table(shared, stop, table, &batches, &mut files) {
+        // Also after a panic what is finished has no name yet, and the next attempt writes it again.
+        let written = caught(|| write_table(shared, stop, table, &batches, &mut files)).flatten();
+        if let Err(error) = written {
             discard(shared, &files);
             return Err(StoreError::write(format!("compact {} rows of {}", count(&batches), table.name()), error));
         }

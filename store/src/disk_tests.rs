@@ -113,12 +113,13 @@ async fn a_segment_that_cannot_be_replaced_is_replaced_later() {
 
 #[tokio::test]
 async fn compaction_that_fails_changes_nothing_and_succeeds_later() {
-    for step in [Step::WriteFile, Step::RenameFile, Step::SwapFiles, Step::RenameManifest] {
+    let steps = [Step::WriteFile, Step::RenameFile, Step::SwapFiles, Step::RenameManifest];
+    for (step, act) in steps.into_iter().flat_map(|step| [(step, Act::Fail), (step, Act::Panic)]) {
         let store = Store::open().await;
         for id in 0..3 {
             store.append_and_seal(id).await;
         }
-        store.faults.set(step, 0, Act::Fail);
+        store.faults.set(step, 0, act);
         let error = store.compact().await.unwrap_err();
         assert!(matches!(error, StoreError::Write { .. }), "{error}");
         assert_eq!(store.ids().await, [0, 1, 2], "{step:?}");
@@ -126,6 +127,20 @@ async fn compaction_that_fails_changes_nothing_and_succeeds_later() {
         assert_eq!(store.ids().await, [0, 1, 2], "{step:?} and again");
         assert!(store.reader.snapshot(Table::Spans).await.unwrap().hot.is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_commit_thread_that_dies_is_a_failed_store() {
+    let store = Store::open().await;
+    store.append(1).await.unwrap();
+    store.faults.set(Step::WriteFrame, 0, Act::Panic);
+    assert!(matches!(store.append(2).await, Err(StoreError::Closed)));
+    while !store.writer.status().failed {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(store.writer.reserve(Signal::Traces, 1).unwrap_err().reason, FullReason::Failed);
+    let store = store.restart().await;
+    assert_eq!(store.ids().await, [1]);
 }
 
 #[tokio::test]

@@ -62,6 +62,8 @@ pub(crate) mod plan {
     pub(crate) enum Act {
         /// The operation returns an error.
         Fail,
+        /// The code is wrong.
+        Panic,
         /// The process says so on stdout and waits to be killed.
         Park,
     }
@@ -96,6 +98,9 @@ pub(crate) mod plan {
             }
             let act = plan.take().map(|plan| plan.act);
             drop(plan);
+            if let Some(Act::Panic) = act {
+                panic!("planned panic at {step:?}");
+            }
             if let Some(Act::Park) = act {
                 // Whoever planned this reads along; when nobody does any more, end.
                 loop {

@@ -47,9 +47,20 @@ pub use reader::{ColdFile, Reader, Snapshot};
 pub use status::{SignalStatus, Status};
 pub use writer::{Reservation, Writer};
 
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A thread that panicked while holding a lock has left nothing half done: what our locks guard is replaced as a whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A panic in `work` as an error. Safe to go on after, for the same reason as in [`lock`].
+fn caught<T>(work: impl FnOnce() -> T) -> io::Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a word");
+        io::Error::other(format!("a panic: {text}"))
+    })
 }

@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use model::Signal;
 use tokio_util::sync::CancellationToken;
 
-use crate::StoreError;
 use crate::compaction::compact;
 use crate::faults::Step;
 use crate::layout;
@@ -15,6 +14,7 @@ use crate::manifest::{Parquet, Replaced};
 use crate::merge::merge;
 use crate::recovery::is_segment;
 use crate::shared::Shared;
+use crate::{StoreError, caught};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Worked {
@@ -52,11 +52,11 @@ pub(crate) fn round(shared: &Shared, token: &CancellationToken) -> Result<Worked
     }
 }
 
-/// A part that fails does not keep the others from working; the first failure is returned.
+/// A part that fails, by a panic too, does not keep the others from working; the first failure is returned.
 fn work(shared: &Shared, stop: &Stop) -> Result<Worked, StoreError> {
-    let compacted = Signal::ALL.into_iter().map(|signal| compact(shared, stop, signal));
-    let merged = std::iter::once_with(|| merge(shared, stop));
-    let deleted = std::iter::once_with(|| delete(shared));
+    let compacted = Signal::ALL.into_iter().map(|signal| part("compact", || compact(shared, stop, signal)));
+    let merged = std::iter::once_with(|| part("merge", || merge(shared, stop)));
+    let deleted = std::iter::once_with(|| part("delete", || delete(shared)));
     let mut worked = Ok(Worked::No);
     for part in compacted.chain(merged).chain(deleted) {
         worked = match (worked, part) {
@@ -69,6 +69,10 @@ fn work(shared: &Shared, stop: &Stop) -> Result<Worked, StoreError> {
         }
     }
     worked
+}
+
+fn part(name: &str, work: impl FnOnce() -> Result<Worked, StoreError>) -> Result<Worked, StoreError> {
+    caught(work).unwrap_or_else(|panic| Err(StoreError::write(name, panic)))
 }
 
 /// Deletes what left the manifest long enough ago.
