@@ -124,9 +124,9 @@ impl Stack {
 
     async fn stop(&mut self, part: Part) {
         while let Some(place) = self.running.iter().position(|running| running.part == part) {
-            let unclean = self.running.remove(place).stop().await.unclean;
-            self.unclean += unclean;
-            self.clean += usize::from(unclean == 0);
+            let ended = self.running.remove(place).stop().await;
+            self.unclean += ended.unclean;
+            self.clean += usize::from(ended.counted);
         }
     }
 

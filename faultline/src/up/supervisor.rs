@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -47,6 +48,8 @@ pub(crate) struct Supervised {
 pub(crate) struct Ended {
     /// Exits nobody asked for, or a stop that needed SIGKILL: its counts are not known.
     pub(crate) unclean: u32,
+    /// It ended as it was told and left its counts.
+    pub(crate) counted: bool,
 }
 
 /// How a part is started and where it writes.
@@ -73,7 +76,7 @@ impl Supervised {
     /// SIGTERM, then patience, then SIGKILL.
     pub(crate) async fn stop(self) -> Ended {
         self.stop.cancel();
-        self.task.await.unwrap_or(Ended { unclean: 1 })
+        self.task.await.unwrap_or(Ended { unclean: 1, counted: false })
     }
 }
 
@@ -114,8 +117,10 @@ async fn supervise(
         let status = tokio::select! {
             status = child.wait() => status,
             () = stop.cancelled() => {
-                if !terminate(&mut child, launch.patience).await {
-                    ended.unclean += 1;
+                match terminate(&mut child, launch.patience).await {
+                    Farewell::Counted => ended.counted = true,
+                    Farewell::Unborn => {}
+                    Farewell::Unclean => ended.unclean += 1,
                 }
                 let _ = output.await;
                 return ended;
@@ -151,15 +156,25 @@ async fn supervise(
     }
 }
 
-/// True when it ended by itself and well.
-async fn terminate(child: &mut Child, patience: Duration) -> bool {
-    let Some(pid) = child.id() else { return false };
+/// How a part took it that it was told to stop.
+enum Farewell {
+    /// It ended by itself and well.
+    Counted,
+    /// The signal came before it listened for signals, which it does before anything else: it had made nothing.
+    Unborn,
+    Unclean,
+}
+
+async fn terminate(child: &mut Child, patience: Duration) -> Farewell {
+    let Some(pid) = child.id() else { return Farewell::Unclean };
     signal(pid, libc::SIGTERM);
     match tokio::time::timeout(patience, child.wait()).await {
-        Ok(status) => status.is_ok_and(|status| status.success()),
+        Ok(Ok(status)) if status.success() => Farewell::Counted,
+        Ok(Ok(status)) if status.signal() == Some(libc::SIGTERM) => Farewell::Unborn,
+        Ok(_) => Farewell::Unclean,
         Err(_) => {
             let _ = child.kill().await;
-            false
+            Farewell::Unclean
         }
     }
 }
