@@ -137,11 +137,11 @@ mod tests {
     fn a_narrow_terminal_cuts_the_widest_column() {
         check(
             Some(30),
-            " service          | requests
-------------------+----------
- core             |       12
- a service with … |      345
-                  |        6
+            " service           | requests
+-------------------+----------
+ core              |       12
+ a service with a… |      345
+                   |        6
 (3 rows)
 ",
         );

@@ -322,12 +322,12 @@ mod tests {
             "trace a  2026-11-22T12:00:00.000Z  100 ms
 3 services, 4 spans, 1 error, 2 log records, 1 trace linked by messages
 
-core       POST /v1/payments             ━━━━━━━━━━━━━━━━              60.0 ms
-acquirer     ✗ POST /v1/charges            ━━━━━━━━━                   30.0 ms
+core       POST /v1/payments               ━━━━━━━━━━━━━━━━             60.0 ms
+acquirer     ✗ POST /v1/charges              ━━━━━━━━━                  30.0 ms
              ✗ declined
              · +35.0 ms WARN  card declined
-core         send payments                            ━━               5.00 ms
-analytics      ~ process payments                            ━━━━━━    20.0 ms
+core         send payments                              ━━              5.00 ms
+analytics      ~ process payments                              ━━━━━━   20.0 ms
 
 logs outside of these spans
            · +99.0 ms INFO  core done
