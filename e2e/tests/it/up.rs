@@ -20,6 +20,9 @@ fn arguments<'a>(folder: &'a str, offset: &'a str, seconds: &'a str) -> Vec<&'a 
         offset,
         "--segment-age-max-ms",
         "2000",
+        // A group that lost its broker twice may take a minute to find together again on a busy machine.
+        "--drain-max",
+        "150s",
     ]
 }
 
