@@ -23,7 +23,8 @@ for port in 4317 4318 7317; do
 done
 for signal in traces logs metrics; do
     echo "== $signal"
-    "$faultline" bench ingest --port-offset "$offset" --signal "$signal" --rate max --seconds "$seconds" --batch 1000 \
+    "$faultline" bench ingest --endpoint "http://127.0.0.1:$((4317 + offset))" \
+        --query-url "http://127.0.0.1:$((7317 + offset))" --signal "$signal" --rate max --seconds "$seconds" --batch 1000 \
         --connections 4 --pid "${parts[0]}" --verify
 done
 grep -E 'VmHWM|VmRSS' "/proc/${parts[0]}/status"
