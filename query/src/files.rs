@@ -18,7 +18,7 @@ pub(crate) fn url() -> ObjectStoreUrl {
     ObjectStoreUrl::parse(ADDRESS).expect("a constant that parses")
 }
 
-/// Knows local files under [`url`] and nothing else; nothing can be added.
+/// Knows local files under [`url()`] and nothing else; nothing can be added.
 #[derive(Debug)]
 pub(crate) struct OnlyStoredFiles {
     files: Arc<dyn ObjectStore>,
