@@ -6,9 +6,9 @@
 //! What an `Ok` of [`Reservation::append`] means: the rows are on the disk and survive `kill -9` and power loss, and every
 //! [`Reader::snapshot`] taken from then on has them exactly once, whatever compaction does meanwhile.
 //!
-//! The way of a row: [`commit`] writes it into a [`segment`] as part of a [`frame`]; [`maintenance`] turns sealed segments
+//! The way of a row: `commit` writes it into a `segment` as part of a `frame`; `maintenance` turns sealed segments
 //! into Parquet, merges small files and deletes what was replaced; each change of what exists is one replacement of the
-//! [`manifest`]; [`recovery`] is how every start begins.
+//! `manifest`; `recovery` is how every start begins.
 
 mod args;
 mod catalog;

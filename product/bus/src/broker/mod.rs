@@ -1,6 +1,6 @@
 //! The embedded broker: Kafka's protocol for this machine, its log in memory.
 //!
-//! Tansu speaks the protocol, keeps topics and groups; [`Memory`] keeps the records, because tansu's own `memory`
+//! Tansu speaks the protocol, keeps topics and groups; `Memory` keeps the records, because tansu's own `memory`
 //! engine never forgets one. Each start is a new cluster: clients that compare the cluster id know that everything
 //! before is gone.
 
