@@ -19,6 +19,9 @@ use crate::segment::Active;
 use crate::shared::Shared;
 use crate::{StoreError, caught, layout, payload};
 
+/// A segment is also sealed when its rows take this many times its size in memory: usually it is three times, and a client
+/// that repeats a large resource must not make it a thousand.
+const UNPACKED_TIMES_MAX: u64 = 6;
 /// After a segment could not be sealed, the next attempt waits.
 const SEAL_RETRY: Duration = Duration::from_secs(1);
 
@@ -144,6 +147,7 @@ impl Committer {
             self.retire();
             return Err(error);
         }
+        active.unpacked_bytes += group.iter().map(|request| request.bytes() as u64).sum::<u64>();
         self.shared.log_bytes.fetch_add(frame.len() as u64, Relaxed);
         self.shared.counters(self.signal).bytes.fetch_add(frame.len() as u64, Relaxed);
         Ok(())
@@ -173,7 +177,9 @@ impl Committer {
 
     fn seal_if_due(&mut self) {
         let Some(active) = &self.active else { return };
-        let full = active.bytes >= self.shared.args.segment_bytes_max && active.first.is_some();
+        let bytes_max = self.shared.args.segment_bytes_max;
+        let full = active.bytes >= bytes_max || active.unpacked_bytes >= bytes_max.saturating_mul(UNPACKED_TIMES_MAX);
+        let full = full && active.first.is_some();
         let waits = self.seal_not_before.is_some_and(|later| Instant::now() < later);
         let aged = self.seal_due().is_some_and(|due| due <= Instant::now());
         if !(full || aged) || waits {

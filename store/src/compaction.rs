@@ -1,22 +1,23 @@
 //! Sealed segments become Parquet: rows by hour of `time`, sorted for the common question.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 
-use arrow::array::RecordBatch;
-use arrow::compute::interleave_record_batch;
 use model::{Signal, Table};
 
 use crate::faults::Step;
-use crate::hot::SegmentRows;
+use crate::frame::{Frames, Mode, SEGMENT_HEADER_BYTES, Salt};
 use crate::layout::{self, Partition};
 use crate::maintenance::{Stop, Worked, discard};
-use crate::manifest::Parquet;
-use crate::order::{BATCH_ROWS, Order, times};
-use crate::parquet_file::{Effort, ParquetFile};
+use crate::manifest::{Parquet, Segment};
+use crate::packed::Packed;
+use crate::parquet_file::{GROUP_ROWS_MAX, ParquetFile, Shape};
+use crate::payload::Decoded;
 use crate::recovery::{keep_copy, note_missing};
 use crate::shared::Shared;
+use crate::sorting::{Place, Sorting};
 use crate::{StoreError, caught};
 
 /// Hours one compaction writes files for. Live data is in two; a client that spreads its times over a year must not make
@@ -40,33 +41,17 @@ pub(crate) fn compact(shared: &Shared, stop: &Stop, signal: Signal) -> Result<Wo
         return Ok(Worked::No);
     }
 
-    let mut tables: BTreeMap<Table, Vec<RecordBatch>> = BTreeMap::new();
+    let mut tables: BTreeMap<Table, Vec<Packed>> = BTreeMap::new();
     for (segment, bytes) in &segments {
-        let path = shared.layout.path(&segment.path());
-        let read = |error| StoreError::read(format!("read {}", path.display()), error);
-        let mut rows = match SegmentRows::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                note_missing(shared, &path);
-                continue;
-            }
-            opened => opened.map_err(read)?,
-        };
-        rows.advance(Some(*bytes)).map_err(read)?;
-        if !rows.damage().is_empty() {
-            keep_copy(shared, &path, rows.damage()).map_err(read)?;
-        }
-        for table in signal.tables() {
-            tables.entry(*table).or_default().extend(rows.rows(*table).cloned());
-        }
+        read(shared, segment, *bytes, &mut tables)?;
     }
-
     let mut files = Vec::new();
-    for (table, batches) in tables {
+    for (table, frames) in tables {
         // Also after a panic what is finished has no name yet, and the next attempt writes it again.
-        let written = caught(|| write_table(shared, stop, table, &batches, &mut files)).flatten();
+        let written = caught(|| write_table(shared, stop, table, &frames, &mut files)).flatten();
         if let Err(error) = written {
             discard(shared, &files);
-            return Err(StoreError::write(format!("compact {} rows of {}", count(&batches), table.name()), error));
+            return Err(StoreError::write(format!("compact {} rows of {}", count(&frames), table.name()), error));
         }
     }
     let swapped = shared.faults.at(Step::SwapFiles).map_err(|error| StoreError::write("swap files", error));
@@ -92,8 +77,45 @@ pub(crate) fn compact(shared: &Shared, stop: &Stop, signal: Signal) -> Result<Wo
     Ok(Worked::Yes)
 }
 
-fn count(batches: &[RecordBatch]) -> usize {
-    batches.iter().map(RecordBatch::num_rows).sum()
+/// The rows of a segment, still packed: together they take what the segment takes on disk.
+fn read(
+    shared: &Shared,
+    segment: &Segment,
+    bytes: u64,
+    tables: &mut BTreeMap<Table, Vec<Packed>>,
+) -> Result<(), StoreError> {
+    let path = shared.layout.path(&segment.path());
+    let failed = |error| StoreError::read(format!("read {}", path.display()), error);
+    let file = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            note_missing(shared, &path);
+            return Ok(());
+        }
+        opened => opened.map_err(failed)?,
+    };
+    let mut damage = Vec::new();
+    match Salt::read(&file).map_err(failed)? {
+        None => damage.push(0..bytes),
+        Some(salt) => {
+            let offset = SEGMENT_HEADER_BYTES as u64;
+            let mut frames = Frames { file: &file, salt, mode: Mode::Sealed, offset, end: bytes };
+            let mut decoded = Decoded::new(&mut frames);
+            while let Some(rows) = decoded.next().map_err(failed)? {
+                for (table, rows, _) in rows {
+                    tables.entry(table).or_default().push(rows);
+                }
+            }
+            damage.extend(decoded.damage);
+        }
+    }
+    match damage.is_empty() {
+        true => Ok(()),
+        false => keep_copy(shared, &path, &damage).map_err(failed),
+    }
+}
+
+fn count(frames: &[Packed]) -> usize {
+    frames.iter().map(Packed::num_rows).sum()
 }
 
 /// One file per partition. `files` also has those that were finished before an error.
@@ -101,38 +123,42 @@ fn write_table(
     shared: &Shared,
     stop: &Stop,
     table: Table,
-    batches: &[RecordBatch],
+    frames: &[Packed],
     files: &mut Vec<Parquet>,
 ) -> io::Result<()> {
-    let order = Order::of(table).map_err(io::Error::other)?;
-    let keys = batches.iter().map(|rows| order.keys(rows)).collect::<Result<Vec<_>, _>>().map_err(io::Error::other)?;
-    let sources: Vec<&RecordBatch> = batches.iter().collect();
-    for (partition, mut rows) in partitions(batches, layout::now_ns())? {
-        rows.sort_unstable_by(|(a, i), (b, j)| keys[*a].row(*i).cmp(&keys[*b].row(*j)));
-        let mut file = ParquetFile::create(shared, table, &partition.folder(table), Effort::Fast)?;
-        for chunk in rows.chunks(BATCH_ROWS) {
-            stop.check()?;
-            file.write(&interleave_record_batch(&sources, chunk).map_err(io::Error::other)?)?;
+    let sorting = Sorting::new(table, frames).map_err(io::Error::other)?;
+    let places = sorting.places().map_err(io::Error::other)?;
+    for (partition, mut rows) in partitions(places, layout::now_ns()) {
+        let shape = Shape::of(table, frames, rows.len());
+        let mut file = ParquetFile::create(shared, table, &partition.folder(table), &shape)?;
+        // Groups follow each other in time and are sorted within: spans of a trace stay together.
+        let groups = rows.len().div_ceil(GROUP_ROWS_MAX);
+        let group_rows = rows.len().div_ceil(groups.max(1)).max(1);
+        for group in rows.chunks_mut(group_rows) {
+            sorting.sort(group);
+            let mut left = &*group;
+            while !left.is_empty() {
+                stop.check()?;
+                let (next, rest) = left.split_at(sorting.batch_rows(left));
+                file.write(&sorting.batch(next).map_err(io::Error::other)?)?;
+                left = rest;
+            }
+            file.end_group()?;
         }
         files.push(file.finish()?);
     }
     let written = files.iter().filter(|file| file.table == table).map(|file| file.rows).sum::<u64>();
-    match written == count(batches) as u64 {
+    match written == count(frames) as u64 {
         true => Ok(()),
         // Nothing is replaced by less than it was.
         false => Err(io::Error::other(format!("only {written} were written"))),
     }
 }
 
-/// Where a row is: index of its batch, index in the batch.
-type Place = (usize, usize);
-
-fn partitions(batches: &[RecordBatch], now_ns: i64) -> io::Result<Vec<(Partition, Vec<Place>)>> {
+fn partitions(places: Vec<Place>, now_ns: i64) -> Vec<(Partition, Vec<Place>)> {
     let mut partitions: HashMap<Partition, Vec<Place>> = HashMap::new();
-    for (batch, rows) in batches.iter().enumerate() {
-        for (row, time) in times(rows).map_err(io::Error::other)?.iter().enumerate() {
-            partitions.entry(Partition::of(*time, now_ns)).or_default().push((batch, row));
-        }
+    for place in places {
+        partitions.entry(Partition::of(place.time, now_ns)).or_default().push(place);
     }
     let mut partitions: Vec<_> = partitions.into_iter().collect();
     if partitions.len() > HOURS_MAX {
@@ -143,7 +169,7 @@ fn partitions(batches: &[RecordBatch], now_ns: i64) -> io::Result<Vec<(Partition
         let scattered = scattered.collect();
         partitions.push((Partition::Quarantine, scattered));
     }
-    Ok(partitions)
+    partitions
 }
 
 #[cfg(test)]
@@ -154,16 +180,18 @@ mod tests {
     #[test]
     fn scattered_times_do_not_make_thousands_of_files() {
         let now = layout::now_ns();
-        let hours = |count: i64| -> Vec<RecordBatch> {
+        let hours = |count: i64| -> Vec<Place> {
             let times = (0..count).map(|hour| (now - hour * HOUR_NS, hour as u64));
             let mut rows: Vec<_> = times.collect();
             rows.push((now, 1 << 40));
-            vec![crate::rows::spans(&rows).into_rows()]
+            let rows = crate::rows::spans(&rows);
+            let frames = [Packed::new(Table::Spans, rows.rows()).unwrap()];
+            Sorting::new(Table::Spans, &frames).unwrap().places().unwrap()
         };
         let all = |found: &[(Partition, Vec<Place>)]| found.iter().map(|(_, rows)| rows.len()).sum::<usize>();
-        let few = partitions(&hours(10), now).unwrap();
+        let few = partitions(hours(10), now);
         assert_eq!((few.len(), all(&few)), (10, 11));
-        let many = partitions(&hours(1000), now).unwrap();
+        let many = partitions(hours(1000), now);
         assert_eq!((many.len(), all(&many)), (HOURS_MAX + 1, 1001));
         assert!(many.iter().any(|(partition, rows)| *partition == Partition::of(now, now) && rows.len() == 2));
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use model::{Signal, Table};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader, RowGroupMetaData};
 use tokio_util::sync::CancellationToken;
 
 use crate::faults::plan::Act;
@@ -190,6 +191,18 @@ async fn merging_reads_files_of_more_than_one_batch() {
     }
     assert_eq!(store.writer.status().merges, 1);
     assert_eq!(store.ids().await, (0..count).collect::<Vec<_>>());
+    // The large one was copied, six of the others make two, one is left.
+    let path = store.reader.snapshot(Table::Spans).await.unwrap().files[0].path.clone();
+    let metadata = ParquetMetaDataReader::new()
+        .with_page_index_policy(PageIndexPolicy::Required)
+        .parse_and_finish(&std::fs::File::open(path).unwrap())
+        .unwrap();
+    let mut groups: Vec<_> = metadata.row_groups().iter().map(RowGroupMetaData::num_rows).collect();
+    groups.sort_unstable();
+    assert_eq!(groups, [4100, BATCH_ROWS as i64 + 100, 12300, 12300]);
+    for group in metadata.row_groups() {
+        assert!(group.columns().iter().any(|column| column.bloom_filter_offset().is_some()));
+    }
 }
 
 #[tokio::test]

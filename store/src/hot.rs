@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::ops::Range;
 use std::path::Path;
 
 use arrow::array::RecordBatch;
 use model::{Batch, Table};
 
-use crate::frame::{FRAME_HEADER_BYTES, Found, Frames, Mode, SEGMENT_HEADER_BYTES, Salt};
-use crate::payload;
+use crate::frame::{Frames, Mode, SEGMENT_HEADER_BYTES, Salt};
+use crate::payload::Decoded;
 
 /// Small frames are joined up to this many rows and bytes: a query pays for each batch, not only for each row.
 const CHUNK_ROWS_MAX: usize = 8192;
@@ -24,7 +23,6 @@ pub(crate) struct SegmentRows {
     /// Read up to here.
     offset: u64,
     tables: BTreeMap<Table, Vec<Chunk>>,
-    damage: Vec<Range<u64>>,
 }
 
 #[derive(Debug)]
@@ -38,43 +36,33 @@ impl SegmentRows {
         let file = File::open(path)?;
         let salt = Salt::read(&file)?;
         let offset = SEGMENT_HEADER_BYTES as u64;
-        Ok(SegmentRows { file, salt, offset, tables: BTreeMap::new(), damage: Vec::new() })
+        Ok(SegmentRows { file, salt, offset, tables: BTreeMap::new() })
     }
 
-    /// Reads what is new. `sealed_bytes` is the manifest's: how much of a finished segment counts.
+    /// Reads what is new; damage is left out, and reported by compaction. `sealed_bytes` is the manifest's: how much of a finished segment counts.
     pub(crate) fn advance(&mut self, sealed_bytes: Option<u64>) -> io::Result<()> {
         let (mode, end) = match sealed_bytes {
             Some(bytes) => (Mode::Sealed, bytes),
             None => (Mode::Growing, self.file.metadata()?.len()),
         };
         let Some(salt) = self.salt else {
-            self.damage = Vec::from_iter([Range { start: 0, end }]);
             return Ok(());
         };
         if mode == Mode::Sealed && end < self.offset {
             // Its last write failed: what we saw of it was never promised.
             self.offset = SEGMENT_HEADER_BYTES as u64;
             self.tables.clear();
-            self.damage.clear();
         }
         let mut frames = Frames { file: &self.file, salt, mode, offset: self.offset, end };
-        let (mut rows, mut damage) = (Vec::new(), Vec::new());
-        while let Some(found) = frames.next()? {
-            match found {
-                Found::Damage(range) => damage.push(range),
-                Found::Payload(payload) => match payload::decode(&payload) {
-                    Ok(batches) => rows.extend(batches),
-                    Err(error) => {
-                        tracing::warn!("a frame in the log cannot be decoded: {error}");
-                        let end = frames.offset;
-                        damage.push(end - (payload.len() + FRAME_HEADER_BYTES) as u64..end);
-                    }
-                },
+        let mut decoded = Decoded::new(&mut frames);
+        let mut rows = Vec::new();
+        while let Some(tables) = decoded.next()? {
+            for (_, packed, bytes) in tables {
+                rows.push((packed.unpack().map_err(io::Error::other)?, bytes));
             }
         }
         // Not before all of it was read: after an error the next call finds the same frames again.
         self.offset = frames.offset;
-        self.damage.extend(damage);
         for (batch, bytes) in rows {
             self.push(batch, bytes);
         }
@@ -83,10 +71,6 @@ impl SegmentRows {
 
     pub(crate) fn rows(&self, table: Table) -> impl Iterator<Item = &RecordBatch> {
         self.tables.get(&table).into_iter().flatten().map(|chunk| &chunk.rows)
-    }
-
-    pub(crate) fn damage(&self) -> &[Range<u64>] {
-        &self.damage
     }
 
     /// Joins neighbours of similar size, so that each row is copied a few times at most however small the frames are.

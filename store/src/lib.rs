@@ -23,6 +23,7 @@ mod maintenance;
 mod manifest;
 mod merge;
 mod order;
+mod packed;
 mod parquet_file;
 mod payload;
 mod queue;
@@ -30,6 +31,7 @@ mod reader;
 mod recovery;
 mod segment;
 mod shared;
+mod sorting;
 mod status;
 mod writer;
 

@@ -1,15 +1,18 @@
 //! Small files of one folder become one: eight of similar size at a time while a folder grows, all of them once it is quiet.
+//! Rows of small row groups are sorted together; large ones are copied as they are, which costs next to nothing.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs::File;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use arrow::array::RecordBatch;
 use arrow::compute::interleave_record_batch;
 use arrow::row::Rows;
 use model::{Batch, Table};
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 
 use crate::faults::Step;
@@ -17,7 +20,7 @@ use crate::layout::{self, folder};
 use crate::maintenance::{Stop, Worked, discard};
 use crate::manifest::{Manifest, Parquet};
 use crate::order::{BATCH_ROWS, Order};
-use crate::parquet_file::{Effort, ParquetFile};
+use crate::parquet_file::{GROUP_BYTES_MAX, GROUP_ROWS_MAX, ParquetFile, Shape, Source};
 use crate::shared::Shared;
 use crate::{StoreError, lock};
 
@@ -31,7 +34,7 @@ const FILE_BYTES_MAX: u64 = 256 << 20;
 /// A folder that got no file for this long is merged whole.
 const QUIET_AFTER_MS: u64 = 15 * 60 * 1000;
 /// Decoded rows of all inputs held at a time.
-const MEMORY_BYTES: u64 = 64 << 20;
+const MEMORY_BYTES: u64 = 32 << 20;
 
 /// One merge, if one is due.
 pub(crate) fn merge(shared: &Shared, stop: &Stop) -> Result<Worked, StoreError> {
@@ -122,31 +125,72 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Merges sorted files in one pass, holding one batch of each.
-fn write(shared: &Shared, stop: &Stop, files: &[Parquet]) -> Result<Parquet, Failure> {
-    let table = files[0].table;
-    let order = Order::of(table).map_err(io::Error::other)?;
-    let mut inputs = Vec::with_capacity(files.len());
-    for file in files {
-        inputs.extend(Input::open(shared, file, &order, MEMORY_BYTES / files.len() as u64)?);
-    }
-    let mut output = ParquetFile::create(shared, table, folder(&files[0].path), Effort::Small)?;
-    let mut pending: Vec<(usize, usize)> = Vec::with_capacity(BATCH_ROWS);
-    // A few inputs: looking at each is quicker than keeping a heap.
-    while let Some(first) = (0..inputs.len()).min_by(|a, b| inputs[*a].key().cmp(&inputs[*b].key())) {
-        pending.push((first, inputs[first].row));
-        inputs[first].row += 1;
-        let exhausted = inputs[first].row == inputs[first].rows.num_rows();
-        if !exhausted && pending.len() < BATCH_ROWS {
+/// What becomes one row group of the merged file.
+#[derive(Debug, PartialEq, Eq)]
+enum Piece {
+    /// Large enough: its bytes are copied.
+    Copy(GroupId),
+    /// Rows of these are sorted together.
+    Sort(Vec<GroupId>),
+}
+
+/// A row group: index of its file, index in the file.
+type GroupId = (usize, usize);
+
+/// Groups with their rows and bytes, in the order of their times. Neighbours are sorted together until a group is full, so
+/// that each group stays a slice of time: spans of one trace are in one or two, and the longer a row rests the less often it
+/// is encoded again.
+fn plan(groups: impl Iterator<Item = (GroupId, usize, usize)>) -> Vec<Piece> {
+    let (mut pieces, mut small, mut small_rows) = (Vec::new(), Vec::new(), 0);
+    let sort = |small: &mut Vec<GroupId>, pieces: &mut Vec<Piece>| match std::mem::take(small).as_slice() {
+        [] => {}
+        [one] => pieces.push(Piece::Copy(*one)),
+        many => pieces.push(Piece::Sort(many.to_vec())),
+    };
+    for (group, rows, bytes) in groups {
+        if rows >= GROUP_ROWS_MAX / 2 || bytes >= GROUP_BYTES_MAX / 2 {
+            pieces.push(Piece::Copy(group));
             continue;
         }
-        stop.check()?;
-        let sources: Vec<&RecordBatch> = inputs.iter().map(|input| &input.rows).collect();
-        output.write(&interleave_record_batch(&sources, &pending).map_err(io::Error::other)?)?;
-        pending.clear();
-        if exhausted && !inputs[first].refill(&order)? {
-            inputs.remove(first);
+        if small_rows + rows > GROUP_ROWS_MAX {
+            sort(&mut small, &mut pieces);
+            small_rows = 0;
         }
+        small.push(group);
+        small_rows += rows;
+    }
+    sort(&mut small, &mut pieces);
+    pieces
+}
+
+fn write(shared: &Shared, stop: &Stop, files: &[Parquet]) -> Result<Parquet, Failure> {
+    let table = files[0].table;
+    let mut sources = Vec::with_capacity(files.len());
+    for file in files {
+        let source = Source::open(shared, file);
+        sources.push(source.map_err(|error| Failure::Read { path: file.path.clone(), error })?);
+    }
+    sources.sort_by_key(|source| (source.time_min, source.time_max));
+    let groups = sources.iter().enumerate().flat_map(|(file, source)| {
+        let groups = source.metadata.row_groups().iter().enumerate();
+        groups.map(move |(index, group)| ((file, index), group.num_rows() as usize, group.compressed_size() as usize))
+    });
+    let pieces = plan(groups);
+    let rows = files.iter().map(|file| file.rows as usize).sum();
+    let group = sources.iter().find_map(|source| source.metadata.row_groups().first());
+    let shape = group.map_or_else(|| Shape::of(table, &[], rows), |group| Shape::like(table, group, rows));
+    let mut output = ParquetFile::create(shared, table, folder(&files[0].path), &shape)?;
+    for piece in &pieces {
+        match piece {
+            Piece::Copy((file, group)) => {
+                stop.check()?;
+                let source = &sources[*file];
+                source.check(*group).map_err(|error| source.failure(error))?;
+                output.copy_group(source, *group)?;
+            }
+            Piece::Sort(groups) => sort(stop, table, &sources, groups, &mut output)?,
+        }
+        output.end_group()?;
     }
     let output = output.finish()?;
     let (wanted, rows) = (files.iter().map(|file| file.rows).sum::<u64>(), output.rows);
@@ -160,29 +204,78 @@ fn write(shared: &Shared, stop: &Stop, files: &[Parquet]) -> Result<Parquet, Fai
     }
 }
 
-/// A file being merged: its current batch and the next row of it.
-struct Input {
+/// Merges sorted groups in one pass, holding one batch of each.
+fn sort(
+    stop: &Stop,
     table: Table,
-    path: String,
+    sources: &[Source],
+    groups: &[GroupId],
+    output: &mut ParquetFile,
+) -> Result<(), Failure> {
+    let order = Order::of(table).map_err(io::Error::other)?;
+    let bytes = MEMORY_BYTES / groups.len() as u64;
+    let mut inputs = Vec::with_capacity(groups.len());
+    for (file, group) in groups {
+        inputs.extend(Input::open(table, &sources[*file], *group, &order, bytes)?);
+    }
+    let mut pending: Vec<(usize, usize)> = Vec::with_capacity(BATCH_ROWS);
+    // A few inputs: looking at each is quicker than keeping a heap.
+    while let Some(first) = (0..inputs.len()).min_by(|a, b| inputs[*a].key().cmp(&inputs[*b].key())) {
+        pending.push((first, inputs[first].row));
+        inputs[first].row += 1;
+        let exhausted = inputs[first].row == inputs[first].rows.num_rows();
+        if !exhausted && pending.len() < BATCH_ROWS {
+            continue;
+        }
+        stop.check()?;
+        let rows: Vec<&RecordBatch> = inputs.iter().map(|input| &input.rows).collect();
+        output.write(&interleave_record_batch(&rows, &pending).map_err(io::Error::other)?)?;
+        pending.clear();
+        if exhausted && !inputs[first].refill(&order)? {
+            inputs.remove(first);
+        }
+    }
+    Ok(())
+}
+
+impl Source {
+    fn failure(&self, error: io::Error) -> Failure {
+        Failure::Read { path: self.path.clone(), error }
+    }
+}
+
+/// A group being merged: its current batch and the next row of it.
+struct Input<'a> {
+    table: Table,
+    source: &'a Source,
     reader: ParquetRecordBatchReader,
     rows: RecordBatch,
     keys: Rows,
     row: usize,
 }
 
-impl Input {
-    /// `None`: the file has no rows.
-    fn open(shared: &Shared, file: &Parquet, order: &Order, bytes: u64) -> Result<Option<Input>, Failure> {
-        let failure = |error| Failure::Read { path: file.path.clone(), error };
-        let opened = File::open(shared.layout.path(&file.path)).map_err(failure)?;
-        let builder =
-            ParquetRecordBatchReaderBuilder::try_new(opened).map_err(|error| failure(io::Error::other(error)))?;
-        let row_bytes = builder.metadata().row_groups().iter().map(row_bytes).max().unwrap_or(1);
-        let batch_rows = (bytes / row_bytes).clamp(1, BATCH_ROWS as u64) as usize;
-        let reader = builder.with_batch_size(batch_rows).build().map_err(|error| failure(io::Error::other(error)))?;
-        let rows = RecordBatch::new_empty(file.table.schema().clone());
+impl<'a> Input<'a> {
+    /// `None`: the group has no rows.
+    fn open(
+        table: Table,
+        source: &'a Source,
+        group: usize,
+        order: &Order,
+        bytes: u64,
+    ) -> Result<Option<Input<'a>>, Failure> {
+        let failure = |error| source.failure(io::Error::other(error));
+        let metadata = ArrowReaderMetadata::try_new(Arc::clone(&source.metadata), ArrowReaderOptions::new());
+        let metadata = metadata.map_err(failure)?;
+        let file = source.file.try_clone().map_err(|error| source.failure(error))?;
+        let batch_rows = (bytes / row_bytes(source.metadata.row_group(group))).clamp(1, BATCH_ROWS as u64) as usize;
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
+            .with_row_groups(vec![group])
+            .with_batch_size(batch_rows)
+            .build()
+            .map_err(failure)?;
+        let rows = RecordBatch::new_empty(table.schema().clone());
         let keys = order.keys(&rows).map_err(io::Error::other)?;
-        let mut input = Input { table: file.table, path: file.path.clone(), reader, rows, keys, row: 0 };
+        let mut input = Input { table, source, reader, rows, keys, row: 0 };
         Ok(input.refill(order)?.then_some(input))
     }
 
@@ -192,7 +285,7 @@ impl Input {
 
     /// `false`: that was all.
     fn refill(&mut self, order: &Order) -> Result<bool, Failure> {
-        let failure = |error| Failure::Read { path: self.path.clone(), error };
+        let failure = |error| self.source.failure(error);
         let Some(rows) = self.reader.find(|rows| !matches!(rows, Ok(rows) if rows.num_rows() == 0)) else {
             return Ok(false);
         };
@@ -216,8 +309,6 @@ fn row_bytes(group: &RowGroupMetaData) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::{ArrayRef, StringArray};
     use parquet::arrow::ArrowWriter;
 
@@ -255,6 +346,19 @@ mod tests {
         let metadata = writer.finish().unwrap();
         let bytes = row_bytes(metadata.row_group(0));
         assert!((1000..1100).contains(&bytes), "{bytes}");
+    }
+
+    #[test]
+    fn small_groups_are_sorted_together_and_large_ones_copied() {
+        use super::Piece::{Copy, Sort};
+        let (large, half) = (GROUP_ROWS_MAX, GROUP_ROWS_MAX / 2 - 1);
+        let of = |rows: &[usize]| plan(rows.iter().enumerate().map(|(file, rows)| ((file, 0), *rows, *rows)));
+        assert_eq!(of(&[large, 10, large, 20]), [Copy((0, 0)), Copy((2, 0)), Sort(vec![(1, 0), (3, 0)])]);
+        assert_eq!(
+            of(&[half, half, half, half, 9]),
+            [Sort(vec![(0, 0), (1, 0)]), Sort(vec![(2, 0), (3, 0)]), Copy((4, 0))]
+        );
+        assert_eq!(plan([((0, 0), 10, GROUP_BYTES_MAX)].into_iter()), [Copy((0, 0))]);
     }
 
     #[test]

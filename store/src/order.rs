@@ -32,13 +32,21 @@ impl Order {
 
     /// One key per row; keys of different batches compare with each other.
     pub(crate) fn keys(&self, rows: &RecordBatch) -> Result<Rows, ArrowError> {
-        let columns = self.columns.iter().map(|column| shortened(rows.column(*column)));
+        let columns = self.columns.iter().map(|column| shortened_labels(rows.column(*column)));
         self.converter.convert_columns(&columns.collect::<Result<Vec<_>, _>>()?)
     }
 }
 
+/// What counts of a label.
+pub(crate) fn shortened(label: &str) -> &str {
+    match label.char_indices().nth(LABEL_CHARS_MAX as usize) {
+        Some((end, _)) => &label[..end],
+        None => label,
+    }
+}
+
 /// Labels cut to what counts of them; any other column as it is.
-fn shortened(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+fn shortened_labels(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     let Some(labels) = column.as_dictionary_opt::<Int32Type>() else { return Ok(Arc::clone(column)) };
     let Some(values) = labels.values().as_string_opt::<i32>() else { return Ok(Arc::clone(column)) };
     Ok(Arc::new(labels.with_values(Arc::new(substring_by_char(values, 0, Some(LABEL_CHARS_MAX))?))))
@@ -64,9 +72,10 @@ mod tests {
         let (long, longer) = (label("b"), label("a").repeat(1000));
         let labels: DictionaryArray<Int32Type> = [Some("z"), None, Some(&long), Some(&longer)].into_iter().collect();
         let converter = RowConverter::new(vec![SortField::new(labels.data_type().clone())]).unwrap();
-        let keys = converter.convert_columns(&[shortened(&(Arc::new(labels) as ArrayRef)).unwrap()]).unwrap();
+        let keys = converter.convert_columns(&[shortened_labels(&(Arc::new(labels) as ArrayRef)).unwrap()]).unwrap();
         assert!(keys.row(1) < keys.row(0) && keys.row(0) < keys.row(2));
         assert_eq!(keys.row(2), keys.row(3));
+        assert_eq!([shortened(&longer), shortened("é")], [shortened(&long), "é"]);
         assert!(keys.size() < 4096, "{}", keys.size());
     }
 }

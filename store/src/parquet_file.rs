@@ -1,35 +1,101 @@
 //! A Parquet file from its first row to its durable name, and how its columns are encoded.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::DataType;
 use model::Table;
+use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, Encoding, LogicalType, Type, ZstdLevel};
+use parquet::bloom_filter::Sbbf;
+use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::SortingColumn;
+use parquet::file::metadata::{
+    PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData, SortingColumn,
+};
 use parquet::file::properties::WriterProperties;
+use parquet::file::reader::ChunkReader;
+use parquet::file::writer::SerializedFileWriter;
 
 use crate::faults::Step;
 use crate::manifest::{Parquet, sync_folder};
+use crate::packed::Packed;
 use crate::shared::Shared;
 use crate::{layout, order};
 
-/// Rows and encoded bytes of a row group: small enough to skip, large enough to compress.
-const ROW_GROUP_ROWS_MAX: usize = 100_000;
-const ROW_GROUP_BYTES_MAX: usize = 128 << 20;
+/// Rows and encoded bytes of a row group: small enough to skip, large enough to compress. One compaction of a full segment
+/// makes one or two.
+pub(crate) const GROUP_ROWS_MAX: usize = if cfg!(test) { 16 << 10 } else { 128 << 10 };
+pub(crate) const GROUP_BYTES_MAX: usize = 32 << 20;
 /// How often the bloom filter of a row group sends a search for a trace into it in vain.
 const BLOOM_FILTER_FALSE_POSITIVES: f64 = 0.01;
+/// A dictionary of all trace ids of a group fits.
+const ID_DICTIONARY_BYTES_MAX: usize = 2 << 20;
+/// Ids looked at to see whether they repeat.
+const ID_SAMPLE_ROWS: usize = 16 << 10;
+
+/// How the columns of a file are encoded, where that is not the same for all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) effort: Effort,
+    /// Columns of ids that repeat so often that a dictionary makes them smaller.
+    pub(crate) repeating_ids: Vec<&'static str>,
+}
 
 /// How hard to compress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effort {
-    /// Files that will be merged.
+    /// Groups that will be sorted together with others.
     Fast,
-    /// Files that stay.
+    /// Groups that stay as they are.
     Small,
+}
+
+impl Effort {
+    pub(crate) fn of(rows: usize) -> Effort {
+        if rows < GROUP_ROWS_MAX / 2 { Effort::Fast } else { Effort::Small }
+    }
+}
+
+impl Shape {
+    /// For `rows` rows of these frames.
+    pub(crate) fn of(table: Table, frames: &[Packed], rows: usize) -> Shape {
+        let fields = table.schema().fields().iter().enumerate();
+        let ids = fields.filter_map(|(index, field)| match field.data_type() {
+            DataType::FixedSizeBinary(bytes) => Some((index, *bytes as usize)),
+            _ => None,
+        });
+        let repeating = ids.filter(|(index, bytes)| {
+            let ids = frames.iter().filter_map(|frame| frame.column(*index).as_fixed_size_binary_opt());
+            repeat(ids.flat_map(|ids| ids.iter().flatten()).take(ID_SAMPLE_ROWS), *bytes)
+        });
+        let repeating_ids = repeating.map(|(index, _)| table.columns()[index].field.name().as_str()).collect();
+        Shape { effort: Effort::of(rows), repeating_ids }
+    }
+
+    /// For rows of a file that exists.
+    pub(crate) fn like(table: Table, group: &RowGroupMetaData, rows: usize) -> Shape {
+        let repeating = group.columns().iter().filter(|column| column.dictionary_page_offset().is_some());
+        let names: Vec<String> = repeating.map(|column| column.column_path().string()).collect();
+        let ids =
+            table.columns().iter().map(|column| &column.field).filter(|field| {
+                matches!(field.data_type(), DataType::FixedSizeBinary(_)) && names.contains(field.name())
+            });
+        Shape { effort: Effort::of(rows), repeating_ids: ids.map(|field| field.name().as_str()).collect() }
+    }
+}
+
+/// Whether a dictionary and the places in it are smaller than the ids.
+fn repeat<'a>(ids: impl Iterator<Item = &'a [u8]>, bytes: usize) -> bool {
+    let mut distinct = HashSet::new();
+    let count = ids.map(|id| distinct.insert(id)).count();
+    let place_bits = (distinct.len().max(2) - 1).ilog2() as usize + 1;
+    distinct.len() * bytes * 8 + count * place_bits < count * bytes * 8
 }
 
 /// A file being written under a temporary name; removed when dropped unfinished.
@@ -38,28 +104,29 @@ pub(crate) struct ParquetFile<'a> {
     table: Table,
     path: String,
     temporary: PathBuf,
-    writer: Option<ArrowWriter<File>>,
+    file: Option<SerializedFileWriter<File>>,
+    groups: ArrowRowGroupWriterFactory,
+    /// The group being written.
+    group: Option<Vec<ArrowColumnWriter>>,
     rows: u64,
     time_min: i64,
     time_max: i64,
 }
 
 impl<'a> ParquetFile<'a> {
-    pub(crate) fn create(
-        shared: &'a Shared,
-        table: Table,
-        folder: &str,
-        effort: Effort,
-    ) -> io::Result<ParquetFile<'a>> {
+    pub(crate) fn create(shared: &'a Shared, table: Table, folder: &str, shape: &Shape) -> io::Result<ParquetFile<'a>> {
         make_folder(shared.layout.root(), &shared.layout.path(folder))?;
         let path = layout::parquet(folder);
         let temporary = layout::temporary(&shared.layout.path(&path));
         shared.faults.at(Step::WriteFile)?;
         let file = File::create_new(&temporary)?;
-        let properties = properties(table, effort).map_err(io::Error::other)?;
-        let writer = ArrowWriter::try_new(file, table.schema().clone(), Some(properties)).map_err(io::Error::other)?;
+        let properties = properties(table, shape).map_err(io::Error::other)?;
+        let (file, groups) = ArrowWriter::try_new(file, table.schema().clone(), Some(properties))
+            .and_then(ArrowWriter::into_serialized_writer)
+            .map_err(io::Error::other)?;
         let (rows, time_min, time_max) = (0, i64::MAX, i64::MIN);
-        Ok(ParquetFile { shared, table, path, temporary, writer: Some(writer), rows, time_min, time_max })
+        let (file, group) = (Some(file), None);
+        Ok(ParquetFile { shared, table, path, temporary, file, groups, group, rows, time_min, time_max })
     }
 
     pub(crate) fn write(&mut self, rows: &RecordBatch) -> io::Result<()> {
@@ -68,15 +135,58 @@ impl<'a> ParquetFile<'a> {
             self.time_max = self.time_max.max(*time);
         }
         self.rows += rows.num_rows() as u64;
-        match &mut self.writer {
-            Some(writer) => writer.write(rows).map_err(io::Error::other),
-            None => Err(io::Error::other("the file is finished")),
+        let group = match &mut self.group {
+            Some(group) => group,
+            None => {
+                let number = self.writer()?.flushed_row_groups().len();
+                self.group.insert(self.groups.create_column_writers(number).map_err(io::Error::other)?)
+            }
+        };
+        encode(rows, group).map_err(io::Error::other)?;
+        match group.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum::<usize>() > GROUP_BYTES_MAX {
+            true => self.end_group(),
+            false => Ok(()),
         }
+    }
+
+    /// What is written next belongs to another row group.
+    pub(crate) fn end_group(&mut self) -> io::Result<()> {
+        let Some(columns) = self.group.take() else { return Ok(()) };
+        let mut group = self.writer()?.next_row_group().map_err(io::Error::other)?;
+        for column in columns {
+            let chunk = column.close().map_err(io::Error::other)?;
+            chunk.append_to_row_group(&mut group).map_err(io::Error::other)?;
+        }
+        group.close().map(|_| ()).map_err(io::Error::other)
+    }
+
+    /// A row group of another file as it is.
+    pub(crate) fn copy_group(&mut self, from: &Source, group: usize) -> io::Result<()> {
+        self.end_group()?;
+        let Source { file, metadata, time_min, time_max, .. } = from;
+        (self.time_min, self.time_max) = (self.time_min.min(*time_min), self.time_max.max(*time_max));
+        let columns = metadata.row_group(group).columns().iter().enumerate();
+        self.rows += metadata.row_group(group).num_rows() as u64;
+        let rows_written = metadata.row_group(group).num_rows() as u64;
+        let mut copy = self.writer()?.next_row_group().map_err(io::Error::other)?;
+        for (index, column) in columns {
+            let closed = ColumnCloseResult {
+                bytes_written: column.compressed_size() as u64,
+                rows_written,
+                metadata: column.clone(),
+                bloom_filter: Sbbf::read_from_column_chunk(column, file).map_err(io::Error::other)?,
+                column_index: metadata.column_index().map(|of_groups| of_groups[group][index].clone()),
+                offset_index: metadata.offset_index().map(|of_groups| of_groups[group][index].clone()),
+            };
+            copy.append_column(file, closed).map_err(io::Error::other)?;
+        }
+        copy.close().map(|_| ()).map_err(io::Error::other)
     }
 
     /// Durable under its name, which no manifest knows yet.
     pub(crate) fn finish(mut self) -> io::Result<Parquet> {
-        let writer = self.writer.take().ok_or_else(|| io::Error::other("the file is finished"))?;
+        self.end_group()?;
+        let writer = self.file.take().ok_or_else(finished)?;
         let file = writer.into_inner().map_err(io::Error::other)?;
         file.sync_all()?;
         let bytes = file.metadata()?.len();
@@ -93,6 +203,62 @@ impl<'a> ParquetFile<'a> {
             time_max: self.time_max,
             created_ms: layout::now_ms(),
         })
+    }
+
+    fn writer(&mut self) -> io::Result<&mut SerializedFileWriter<File>> {
+        self.file.as_mut().ok_or_else(finished)
+    }
+}
+
+fn finished() -> io::Error {
+    io::Error::other("the file is finished")
+}
+
+fn encode(rows: &RecordBatch, group: &mut [ArrowColumnWriter]) -> Result<(), ParquetError> {
+    let mut writers = group.iter_mut();
+    for (field, column) in rows.schema_ref().fields().iter().zip(rows.columns()) {
+        for leaf in compute_leaves(field, column)? {
+            writers
+                .next()
+                .ok_or_else(|| ParquetError::General("more columns than writers".to_owned()))?
+                .write(&leaf)?;
+        }
+    }
+    Ok(())
+}
+
+/// A finished file whose rows or row groups go into another.
+pub(crate) struct Source {
+    /// Relative, as the manifest has it.
+    pub(crate) path: String,
+    pub(crate) file: File,
+    pub(crate) metadata: Arc<ParquetMetaData>,
+    pub(crate) time_min: i64,
+    pub(crate) time_max: i64,
+}
+
+impl Source {
+    pub(crate) fn open(shared: &Shared, named: &Parquet) -> io::Result<Source> {
+        let file = File::open(shared.layout.path(&named.path))?;
+        let metadata = ParquetMetaDataReader::new()
+            .with_page_index_policy(PageIndexPolicy::Optional)
+            .parse_and_finish(&file)
+            .map_err(io::Error::other)?;
+        let Parquet { path, time_min, time_max, .. } = named.clone();
+        Ok(Source { path, file, metadata: Arc::new(metadata), time_min, time_max })
+    }
+
+    /// Reads a group once, so that what fails afterwards is writing.
+    pub(crate) fn check(&self, group: usize) -> io::Result<()> {
+        for column in self.metadata.row_group(group).columns() {
+            let (start, bytes) = column.byte_range();
+            let read =
+                io::copy(&mut self.file.get_read(start).map_err(io::Error::other)?.take(bytes), &mut io::sink())?;
+            if read != bytes {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(())
     }
 }
 
@@ -113,8 +279,8 @@ fn make_folder(root: &Path, folder: &Path) -> io::Result<()> {
 }
 
 /// Derived from the schema, so that a new column needs nothing here.
-fn properties(table: Table, effort: Effort) -> Result<WriterProperties, ParquetError> {
-    let level = match effort {
+fn properties(table: Table, shape: &Shape) -> Result<WriterProperties, ParquetError> {
+    let level = match shape.effort {
         Effort::Fast => ZstdLevel::try_new(1)?,
         Effort::Small => ZstdLevel::try_new(3)?,
     };
@@ -125,8 +291,6 @@ fn properties(table: Table, effort: Effort) -> Result<WriterProperties, ParquetE
     });
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX))
-        .set_max_row_group_bytes(Some(ROW_GROUP_BYTES_MAX))
         .set_sorting_columns(Some(sorting.collect()));
     for column in schema.columns() {
         let path = column.path().clone();
@@ -142,14 +306,18 @@ fn properties(table: Table, effort: Effort) -> Result<WriterProperties, ParquetE
                     .set_column_dictionary_enabled(path.clone(), false)
                     .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
             }
-            // Ids are random: a dictionary would hold each of them once more.
+            // Ids are random: nothing compresses them, and a dictionary only helps those that repeat within a group.
             (Type::FIXED_LEN_BYTE_ARRAY, _) => {
-                properties = properties.set_column_dictionary_enabled(path.clone(), false);
+                let repeating = shape.repeating_ids.iter().any(|name| *name == path.string());
+                properties = properties
+                    .set_column_dictionary_enabled(path.clone(), repeating)
+                    .set_column_dictionary_page_size_limit(path.clone(), ID_DICTIONARY_BYTES_MAX)
+                    .set_column_compression(path.clone(), Compression::UNCOMPRESSED);
                 if path.string() == "trace_id" {
                     properties = properties
                         .set_column_bloom_filter_enabled(path.clone(), true)
                         .set_column_bloom_filter_fpp(path.clone(), BLOOM_FILTER_FALSE_POSITIVES)
-                        .set_column_bloom_filter_max_ndv(path, ROW_GROUP_ROWS_MAX as u64);
+                        .set_column_bloom_filter_max_ndv(path, GROUP_ROWS_MAX as u64);
                 }
             }
             _ => {}

@@ -1,8 +1,11 @@
-//! What is in a frame: rows of up to four tables, each as an Arrow IPC stream with its own dictionaries.
+//! What is in a frame: rows of up to four tables, each as an Arrow IPC stream of packed rows with its own dictionaries.
 //!
 //! ```text
 //! number of tables (u8), then for each: tag (u8), length (u32, little-endian), Arrow IPC stream
 //! ```
+
+use std::io;
+use std::ops::Range;
 
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
@@ -11,6 +14,9 @@ use arrow::ipc::MetadataVersion;
 use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
 use model::{Batch, Table};
+
+use crate::frame::{FRAME_HEADER_BYTES, Found, Frames};
+use crate::packed::{Packed, pack};
 
 /// Never change a number: it is on disks.
 const TAGS: [(u8, Table); 6] = [
@@ -33,14 +39,12 @@ pub(crate) fn encode<'a>(
     let count = out.len();
     out.push(0);
     for (tag, table) in TAGS {
-        let rows: Vec<RecordBatch> =
-            requests.clone().filter(|batch| batch.table() == table).map(|batch| batch.rows().clone()).collect();
-        match rows.as_slice() {
-            [] => continue,
-            [one] => stream(tag, one, out)?,
-            many => stream(tag, &model::concat(table, many)?, out)?,
+        let of_table = requests.clone().filter(|batch| batch.table() == table && batch.num_rows() > 0);
+        let rows: Vec<&RecordBatch> = of_table.map(Batch::rows).collect();
+        if !rows.is_empty() {
+            stream(tag, &pack(table, &rows)?, out)?;
+            out[count] += 1;
         }
-        out[count] += 1;
     }
     Ok(())
 }
@@ -61,9 +65,9 @@ fn stream(tag: u8, rows: &RecordBatch, out: &mut Vec<u8>) -> Result<(), ArrowErr
     Ok(())
 }
 
-/// The rows of a frame whose checksum was right, each batch with its size as encoded. An error means that another version
+/// The rows of a frame whose checksum was right, each table with its size as encoded. An error means that another version
 /// wrote it.
-pub(crate) fn decode(payload: &[u8]) -> Result<Vec<(Batch, usize)>, ArrowError> {
+fn decode(payload: &[u8]) -> Result<Vec<(Table, Packed, usize)>, ArrowError> {
     let short = || ArrowError::IpcError("the frame ends early".into());
     let (count, mut rest) = payload.split_first().ok_or_else(short)?;
     let mut batches = Vec::with_capacity(usize::from(*count));
@@ -75,11 +79,39 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Vec<(Batch, usize)>, ArrowError> 
         let Some((_, table)) = TAGS.into_iter().find(|(known, _)| known == tag) else {
             return Err(ArrowError::IpcError(format!("no table has the tag {tag}")));
         };
-        let rows = decode_stream(bytes)?;
-        let batch = Batch::new(table, rows).map_err(|error| ArrowError::SchemaError(error.to_string()))?;
-        batches.push((batch, length));
+        batches.push((table, Packed::new(table, &decode_stream(bytes)?)?, length));
     }
     Ok(batches)
+}
+
+/// What the frames of a segment hold, and where they do not.
+pub(crate) struct Decoded<'a, 'f> {
+    frames: &'a mut Frames<'f>,
+    pub(crate) damage: Vec<Range<u64>>,
+}
+
+impl<'a, 'f> Decoded<'a, 'f> {
+    pub(crate) fn new(frames: &'a mut Frames<'f>) -> Decoded<'a, 'f> {
+        Decoded { frames, damage: Vec::new() }
+    }
+
+    /// The rows of the next frame that has some.
+    pub(crate) fn next(&mut self) -> io::Result<Option<Vec<(Table, Packed, usize)>>> {
+        while let Some(found) = self.frames.next()? {
+            match found {
+                Found::Damage(range) => self.damage.push(range),
+                Found::Payload(payload) => match decode(&payload) {
+                    Ok(rows) => return Ok(Some(rows)),
+                    Err(error) => {
+                        tracing::warn!("a frame in the log cannot be decoded: {error}");
+                        let end = self.frames.offset;
+                        self.damage.push(end - (payload.len() + FRAME_HEADER_BYTES) as u64..end);
+                    }
+                },
+            }
+        }
+        Ok(None)
+    }
 }
 
 fn decode_stream(bytes: &[u8]) -> Result<RecordBatch, ArrowError> {

@@ -20,6 +20,8 @@ pub(crate) struct Active {
     pub(crate) salt: Salt,
     /// Up to here everything is durable.
     pub(crate) bytes: u64,
+    /// What its rows take in the memory of a reader, which has them unpacked.
+    pub(crate) unpacked_bytes: u64,
     /// When the first frame was written.
     pub(crate) first: Option<Instant>,
 }
@@ -29,7 +31,8 @@ impl Active {
     pub(crate) fn create(layout: &Layout, faults: &Faults, signal: Signal, number: u64) -> io::Result<Active> {
         let path = layout.path(&layout::segment(signal, number));
         let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
-        let active = Active { file, number, salt: Salt::random(), bytes: SEGMENT_HEADER_BYTES as u64, first: None };
+        let (bytes, unpacked_bytes) = (SEGMENT_HEADER_BYTES as u64, 0);
+        let active = Active { file, number, salt: Salt::random(), bytes, unpacked_bytes, first: None };
         if let Err(error) = active.start(layout, faults, signal) {
             // The next attempt has another number: on a full disk there would soon be thousands.
             let _ = active.remove(layout, signal);
