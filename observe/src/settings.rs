@@ -11,6 +11,10 @@ pub struct Args {
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     pub otlp_endpoint: Option<String>,
 
+    /// `service.version` in all telemetry: what tells an old instance from a new one while both run. A deploy names its own.
+    #[arg(long, env = "FAULTLINE_SERVICE_VERSION", default_value = env!("CARGO_PKG_VERSION"))]
+    pub service_version: String,
+
     /// What is logged, in the syntax of `tracing_subscriber::EnvFilter`. The exporter's own crates never are.
     #[arg(long, env = "FAULTLINE_LOG", default_value = "info")]
     pub log_filter: String,

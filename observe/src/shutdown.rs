@@ -6,8 +6,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// Descriptor of a pipe's read end whose other end only `faultline up` holds.
-const PARENT_FD: &str = "FAULTLINE_PARENT_FD";
+use crate::parent::LIFELINE;
+
 /// An orphan that has not stopped by itself after this is ended.
 const ORPHAN_GRACE: Duration = Duration::from_secs(10);
 /// Shells report a process that SIGINT ended so.
@@ -25,7 +25,7 @@ pub fn shutdown_signal() -> CancellationToken {
     }
     // The one variable read here: it is a message from the parent, not a setting.
     #[allow(clippy::disallowed_methods)]
-    if let Ok(descriptor) = std::env::var(PARENT_FD) {
+    if let Ok(descriptor) = std::env::var(LIFELINE) {
         if let Err(error) = crate::parent::die_with_parent() {
             warn!("the kernel will not tell of the parent's end: {error}");
         }

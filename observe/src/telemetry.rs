@@ -86,7 +86,7 @@ pub fn init(service: &str, args: &Args) -> anyhow::Result<Telemetry> {
     let tallies = Tallies::default();
     let export = match &args.otlp_endpoint {
         Some(endpoint) => {
-            let resource = resource(service, &instance);
+            let resource = resource(service, &args.service_version, &instance);
             Some(Export::start(endpoint, resource, &tallies, Duration::from_millis(args.metric_interval_ms))?)
         }
         None => None,
@@ -95,12 +95,12 @@ pub fn init(service: &str, args: &Args) -> anyhow::Result<Telemetry> {
     Ok(Telemetry { service: service.to_owned(), instance, counts_dir: args.counts_dir.clone(), tallies, export })
 }
 
-fn resource(service: &str, instance: &str) -> Resource {
+fn resource(service: &str, version: &str, instance: &str) -> Resource {
     Resource::builder()
         .with_service_name(service.to_owned())
         .with_attributes([
             KeyValue::new("service.namespace", "faultline"),
-            KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+            KeyValue::new("service.version", version.to_owned()),
             KeyValue::new("service.instance.id", instance.to_owned()),
             KeyValue::new("process.pid", i64::from(std::process::id())),
         ])
@@ -305,7 +305,13 @@ mod tests {
 
     fn args(otlp_endpoint: &str) -> Args {
         let otlp_endpoint = Some(otlp_endpoint.to_owned());
-        Args { otlp_endpoint, log_filter: "info".to_owned(), counts_dir: None, metric_interval_ms: 100 }
+        Args {
+            otlp_endpoint,
+            service_version: "1".to_owned(),
+            log_filter: "info".to_owned(),
+            counts_dir: None,
+            metric_interval_ms: 100,
+        }
     }
 
     #[tokio::test]

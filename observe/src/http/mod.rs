@@ -1,10 +1,14 @@
 //! HTTP, both ends, by the HTTP semantic conventions.
 
 mod client;
+mod listen;
+mod serve;
 mod server;
 
 pub use client::{Client, Request};
+pub use listen::listen;
 pub use reqwest::{Error, Method, Response, StatusCode};
+pub use serve::serve;
 pub use server::observed;
 
 /// The conventions' boundaries for durations, in seconds.
