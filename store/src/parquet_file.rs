@@ -18,7 +18,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{
     PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData, SortingColumn,
 };
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder, WriterVersion};
 use parquet::file::reader::ChunkReader;
 use parquet::file::writer::SerializedFileWriter;
 
@@ -88,13 +88,17 @@ impl Shape {
             });
         Shape { effort: Effort::of(rows), repeating_ids: ids.map(|field| field.name().as_str()).collect() }
     }
+
+    fn repeats(&self, column: &str) -> bool {
+        self.repeating_ids.contains(&column)
+    }
 }
 
-/// Whether a dictionary and the places in it are smaller than the ids.
+/// Whether a dictionary and the places in it are smaller than the ids, in a full group.
 fn repeat<'a>(ids: impl Iterator<Item = &'a [u8]>, bytes: usize) -> bool {
     let mut distinct = HashSet::new();
     let count = ids.map(|id| distinct.insert(id)).count();
-    let place_bits = (distinct.len().max(2) - 1).ilog2() as usize + 1;
+    let place_bits = GROUP_ROWS_MAX.ilog2() as usize;
     distinct.len() * bytes * 8 + count * place_bits < count * bytes * 8
 }
 
@@ -105,7 +109,7 @@ pub(crate) struct ParquetFile<'a> {
     path: String,
     temporary: PathBuf,
     file: Option<SerializedFileWriter<File>>,
-    groups: ArrowRowGroupWriterFactory,
+    columns: Columns,
     /// The group being written.
     group: Option<Vec<ArrowColumnWriter>>,
     rows: u64,
@@ -120,13 +124,10 @@ impl<'a> ParquetFile<'a> {
         let temporary = layout::temporary(&shared.layout.path(&path));
         shared.faults.at(Step::WriteFile)?;
         let file = File::create_new(&temporary)?;
-        let properties = properties(table, shape).map_err(io::Error::other)?;
-        let (file, groups) = ArrowWriter::try_new(file, table.schema().clone(), Some(properties))
-            .and_then(ArrowWriter::into_serialized_writer)
-            .map_err(io::Error::other)?;
+        let (file, columns) = Columns::of(file, table, shape).map_err(io::Error::other)?;
         let (rows, time_min, time_max) = (0, i64::MAX, i64::MIN);
         let (file, group) = (Some(file), None);
-        Ok(ParquetFile { shared, table, path, temporary, file, groups, group, rows, time_min, time_max })
+        Ok(ParquetFile { shared, table, path, temporary, file, columns, group, rows, time_min, time_max })
     }
 
     pub(crate) fn write(&mut self, rows: &RecordBatch) -> io::Result<()> {
@@ -139,7 +140,7 @@ impl<'a> ParquetFile<'a> {
             Some(group) => group,
             None => {
                 let number = self.writer()?.flushed_row_groups().len();
-                self.group.insert(self.groups.create_column_writers(number).map_err(io::Error::other)?)
+                self.group.insert(self.columns.writers(number).map_err(io::Error::other)?)
             }
         };
         encode(rows, group).map_err(io::Error::other)?;
@@ -227,6 +228,45 @@ fn encode(rows: &RecordBatch, group: &mut [ArrowColumnWriter]) -> Result<(), Par
     Ok(())
 }
 
+/// Makes the writers of a row group's columns. Pages of version 1 compress what they say about nesting along with the values,
+/// which for our maps is most of a page; only version 2 has dictionaries for ids. So columns of repeating ids have the one,
+/// all others the other.
+struct Columns {
+    version_1: ArrowRowGroupWriterFactory,
+    version_2: ArrowRowGroupWriterFactory,
+    /// Leaves of the schema in version 2.
+    repeating: Vec<usize>,
+}
+
+impl Columns {
+    fn of(file: File, table: Table, shape: &Shape) -> Result<(SerializedFileWriter<File>, Columns), ParquetError> {
+        let of_version =
+            |version| properties(table, shape).map(|properties| properties.set_writer_version(version).build());
+        let properties = of_version(WriterVersion::PARQUET_1_0)?;
+        let (file, version_1) =
+            ArrowWriter::try_new(file, table.schema().clone(), Some(properties))?.into_serialized_writer()?;
+        let schema = file.schema_descr().root_schema_ptr();
+        let nowhere = SerializedFileWriter::new(io::sink(), schema, of_version(WriterVersion::PARQUET_2_0)?.into())?;
+        let version_2 = ArrowRowGroupWriterFactory::new(&nowhere, table.schema().clone());
+        let leaves = file.schema_descr().columns().iter().enumerate();
+        let repeating =
+            leaves.filter(|(_, leaf)| shape.repeats(&leaf.path().string())).map(|(index, _)| index).collect();
+        Ok((file, Columns { version_1, version_2, repeating }))
+    }
+
+    fn writers(&self, group: usize) -> Result<Vec<ArrowColumnWriter>, ParquetError> {
+        let mut writers = self.version_1.create_column_writers(group)?;
+        if !self.repeating.is_empty() {
+            for (index, writer) in self.version_2.create_column_writers(group)?.into_iter().enumerate() {
+                if self.repeating.contains(&index) {
+                    writers[index] = writer;
+                }
+            }
+        }
+        Ok(writers)
+    }
+}
+
 /// A finished file whose rows or row groups go into another.
 pub(crate) struct Source {
     /// Relative, as the manifest has it.
@@ -279,7 +319,7 @@ fn make_folder(root: &Path, folder: &Path) -> io::Result<()> {
 }
 
 /// Derived from the schema, so that a new column needs nothing here.
-fn properties(table: Table, shape: &Shape) -> Result<WriterProperties, ParquetError> {
+fn properties(table: Table, shape: &Shape) -> Result<WriterPropertiesBuilder, ParquetError> {
     let level = match shape.effort {
         Effort::Fast => ZstdLevel::try_new(1)?,
         Effort::Small => ZstdLevel::try_new(3)?,
@@ -308,9 +348,8 @@ fn properties(table: Table, shape: &Shape) -> Result<WriterProperties, ParquetEr
             }
             // Ids are random: nothing compresses them, and a dictionary only helps those that repeat within a group.
             (Type::FIXED_LEN_BYTE_ARRAY, _) => {
-                let repeating = shape.repeating_ids.iter().any(|name| *name == path.string());
                 properties = properties
-                    .set_column_dictionary_enabled(path.clone(), repeating)
+                    .set_column_dictionary_enabled(path.clone(), shape.repeats(&path.string()))
                     .set_column_dictionary_page_size_limit(path.clone(), ID_DICTIONARY_BYTES_MAX)
                     .set_column_compression(path.clone(), Compression::UNCOMPRESSED);
                 if path.string() == "trace_id" {
@@ -323,5 +362,5 @@ fn properties(table: Table, shape: &Shape) -> Result<WriterProperties, ParquetEr
             _ => {}
         }
     }
-    Ok(properties.build())
+    Ok(properties)
 }
