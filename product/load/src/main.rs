@@ -1,10 +1,10 @@
 //! The world outside the product, each part of it as a process of its own.
 
 use clap::{Parser, Subcommand};
-use product_load::{acquirer, customers, receiver};
+use product_load::{acquirer, customers, proxy, receiver};
 
 #[derive(Parser)]
-#[command(name = "faultline-load", version, about = "Customers, acquirer and webhook receiver")]
+#[command(name = "faultline-load", version, about = "Customers, acquirer, receiver and a bad network")]
 struct Cli {
     #[command(subcommand)]
     part: Part,
@@ -18,8 +18,10 @@ enum Part {
     Customers(customers::Args),
     /// Answer charges and refunds.
     Acquirer(acquirer::Args),
-    /// Collect webhooks.
+    /// Collect webhooks and mail.
     Receiver(receiver::Args),
+    /// Forward TCP over a bad network.
+    Proxy(proxy::Args),
 }
 
 impl Part {
@@ -28,6 +30,7 @@ impl Part {
             Part::Customers(_) => customers::SERVICE,
             Part::Acquirer(_) => acquirer::SERVICE,
             Part::Receiver(_) => receiver::SERVICE,
+            Part::Proxy(_) => proxy::SERVICE,
         }
     }
 }
@@ -41,6 +44,7 @@ async fn main() -> anyhow::Result<()> {
         Part::Customers(args) => customers::run(args, stop).await,
         Part::Acquirer(args) => acquirer::run(args, stop).await,
         Part::Receiver(args) => receiver::run(args, stop).await,
+        Part::Proxy(args) => proxy::run(args, stop).await,
     };
     telemetry.shutdown().await;
     ended

@@ -1,17 +1,16 @@
 //! What the acquirer decided, by payment.
 
-use anyhow::Context;
 use futures::StreamExt;
 use observe::db;
 use serde_json::json;
-use sqlx::SqlitePool;
 use tokio::sync::mpsc;
 use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::answers;
+use crate::database::Database;
 
-const SCHEMA: &str = "
+pub(super) const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS charges (
         payment_id   TEXT PRIMARY KEY,
         charge_id    TEXT NOT NULL,
@@ -24,7 +23,7 @@ const SCHEMA: &str = "
 
 #[derive(Clone, Debug)]
 pub(super) struct Charges {
-    pool: SqlitePool,
+    database: Database,
 }
 
 #[derive(Debug, sqlx::FromRow)]
@@ -50,13 +49,8 @@ pub(super) enum Refund {
 }
 
 impl Charges {
-    pub(super) async fn open(pool: SqlitePool) -> anyhow::Result<Charges> {
-        sqlx::query(SCHEMA).execute(&pool).await.context("could not prepare acquirer.db")?;
-        Ok(Charges { pool })
-    }
-
-    pub(super) async fn close(&self) {
-        self.pool.close().await;
+    pub(super) fn new(database: Database) -> Charges {
+        Charges { database }
     }
 
     /// The charge of this payment: made now with `status`, or as it was decided before.
@@ -78,7 +72,7 @@ impl Charges {
         .bind(amount_minor)
         .bind(currency)
         .bind(status)
-        .fetch_one(&self.pool)
+        .fetch_one(&self.database.writer)
         .instrument(db::span(db::SQLITE, "INSERT", "charges"))
         .await
     }
@@ -92,7 +86,7 @@ impl Charges {
              RETURNING charge_id, amount_minor, currency, status",
         )
         .bind(payment.to_string())
-        .fetch_optional(&self.pool)
+        .fetch_optional(&self.database.writer)
         .instrument(db::span(db::SQLITE, "UPDATE", "charges"))
         .await?;
         Ok(match charge {
@@ -105,7 +99,7 @@ impl Charges {
     /// One JSON line for each charge and one for each refund.
     pub(super) fn lines(&self) -> mpsc::Receiver<sqlx::Result<String>> {
         let (send, receive) = mpsc::channel(answers::LINES_UNREAD_MAX);
-        let pool = self.pool.clone();
+        let readers = self.database.readers.clone();
         tokio::spawn(async move {
             let mut rows = sqlx::query_as::<_, (String, String, i64)>(
                 "SELECT 'charge.' || CASE status WHEN 'declined' THEN 'declined' ELSE 'approved' END,
@@ -113,7 +107,7 @@ impl Charges {
                  UNION ALL
                  SELECT 'charge.refunded', payment_id, refunds FROM charges WHERE status = 'refunded'",
             )
-            .fetch(&pool);
+            .fetch(&readers);
             while let Some(row) = rows.next().await {
                 let line = row.map(|(event_type, payment_id, deliveries)| {
                     let line = json!({

@@ -3,7 +3,6 @@
 //! It decides once on each payment id and remembers, as a real one does: asking again gives the same answer.
 
 mod charges;
-mod latency;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,6 +10,7 @@ use std::path::PathBuf;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -25,8 +25,10 @@ use tracing::info;
 use uuid::Uuid;
 
 use self::charges::{Charge, Charges, Refund};
-use self::latency::Latency;
-use crate::{answers, database};
+use crate::answers;
+use crate::database::Database;
+use crate::faults::{self, Faults, Target};
+use crate::latency::Latency;
 
 /// `service.name` of this process.
 pub const SERVICE: &str = "acquirer";
@@ -59,16 +61,20 @@ pub struct Args {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    database: Database,
     acquirer: Acquirer,
 }
 
 impl Server {
     pub async fn bind(args: Args) -> anyhow::Result<Server> {
-        let latency = Latency::new(args.acquirer_seed, args.acquirer_latency_median_ms, args.acquirer_latency_sigma)?;
-        let (listener, address) = answers::listen(args.acquirer_listen, "--acquirer-listen").await?;
-        let charges = Charges::open(database::open(&args.data_dir, "acquirer.db").await?).await?;
+        let (median_ms, sigma) = (args.acquirer_latency_median_ms, args.acquirer_latency_sigma);
+        let latency = Latency::new(args.acquirer_seed, median_ms, sigma, "acquirer")?;
+        let listener = observe::http::listen(args.acquirer_listen, "--acquirer-listen").await?;
+        let address = listener.local_addr()?;
+        let database = Database::open(&args.data_dir, "acquirer.db", charges::SCHEMA).await?;
         info!(server.address = %address, "the acquirer is listening on {address}");
-        Ok(Server { listener, address, acquirer: Acquirer { charges, latency, asked: counter() } })
+        let acquirer = Acquirer { charges: Charges::new(database.clone()), latency, asked: counter() };
+        Ok(Server { listener, address, database, acquirer })
     }
 
     /// The address that was bound, of use when the port was 0.
@@ -77,18 +83,18 @@ impl Server {
     }
 
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let charges = self.acquirer.charges.clone();
+        let faults = Faults::none(&[Target::Acquirer]);
         let router = Router::new()
-            .route("/health", get(answers::health))
             .route("/v1/charges", post(charge))
             .route("/v1/charges/{payment_id}/refund", post(refund))
+            .route_layer(from_fn_with_state((faults.clone(), Target::Acquirer), faults::struck))
+            .route("/health", get(answers::health))
             .route("/internal/effects", get(effects))
+            .merge(faults.routes())
             .layer(DefaultBodyLimit::max(answers::BODY_BYTES_MAX))
             .with_state(self.acquirer);
-        axum::serve(self.listener, observe::http::observed(router))
-            .with_graceful_shutdown(stop.cancelled_owned())
-            .await?;
-        charges.close().await;
+        observe::http::serve(self.listener, observe::http::observed(router), stop).await;
+        self.database.close().await;
         Ok(())
     }
 }
@@ -138,7 +144,7 @@ async fn charge(
     if order.amount_minor <= 0 || order.currency.len() != 3 {
         return answers::problem(StatusCode::UNPROCESSABLE_ENTITY, "the amount or the currency makes no sense");
     }
-    acquirer.latency.pass(order.payment_id, "charge").await;
+    acquirer.latency.pass(&format!("charge {}", order.payment_id)).await;
     let status = if order.card_token == DECLINED_CARD { "declined" } else { "approved" };
     let decided = acquirer.charges.decide(order.payment_id, order.amount_minor, &order.currency, status).await;
     match decided {
@@ -151,7 +157,7 @@ async fn charge(
 }
 
 async fn refund(State(acquirer): State<Acquirer>, Path(payment): Path<Uuid>) -> Response {
-    acquirer.latency.pass(payment, "refund").await;
+    acquirer.latency.pass(&format!("refund {payment}")).await;
     match acquirer.charges.refund(payment).await {
         Ok(Refund::Done(charge)) => answer(&acquirer, payment, &charge, "refunded"),
         Ok(Refund::Declined) => answers::problem(StatusCode::CONFLICT, "the charge was declined, nothing to refund"),

@@ -8,65 +8,112 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-/// A request that customers make. A closed set; the weights say how often.
+use super::rates::Rates;
+use crate::latency::normal;
+
+/// A request that customers and analysts make. A closed set; the weights say how often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Endpoint {
     Register,
     LogIn,
     LogOut,
+    Refresh,
     Session,
     ReadProfile,
     WriteProfile,
+    ReadAvatar,
+    WriteAvatar,
     Pay,
+    Authorize,
+    Capture,
     ReadPayment,
     ListPayments,
     Refund,
+    Revenue,
+    TopCustomers,
+    Funnel,
 }
 
 impl Endpoint {
-    pub(super) const ALL: [Endpoint; 10] = [
+    pub(super) const ALL: [Endpoint; 18] = [
         Endpoint::Register,
         Endpoint::LogIn,
         Endpoint::LogOut,
+        Endpoint::Refresh,
         Endpoint::Session,
         Endpoint::ReadProfile,
         Endpoint::WriteProfile,
+        Endpoint::ReadAvatar,
+        Endpoint::WriteAvatar,
         Endpoint::Pay,
+        Endpoint::Authorize,
+        Endpoint::Capture,
         Endpoint::ReadPayment,
         Endpoint::ListPayments,
         Endpoint::Refund,
+        Endpoint::Revenue,
+        Endpoint::TopCustomers,
+        Endpoint::Funnel,
     ];
 
-    /// The route, as core names it.
+    /// The route, as core names it. A payment that is only authorized takes another way through core than one that
+    /// is captured at once, so it has a name of its own.
     pub(super) fn name(self) -> &'static str {
         match self {
             Endpoint::Register => "POST /v1/register",
             Endpoint::LogIn => "POST /v1/login",
             Endpoint::LogOut => "POST /v1/logout",
+            Endpoint::Refresh => "POST /v1/refresh",
             Endpoint::Session => "GET /v1/session",
             Endpoint::ReadProfile => "GET /v1/profile",
             Endpoint::WriteProfile => "PUT /v1/profile",
+            Endpoint::ReadAvatar => "GET /v1/profile/avatar",
+            Endpoint::WriteAvatar => "PUT /v1/profile/avatar",
             Endpoint::Pay => "POST /v1/payments",
+            Endpoint::Authorize => "POST /v1/payments (authorize)",
+            Endpoint::Capture => "POST /v1/payments/{id}/capture",
             Endpoint::ReadPayment => "GET /v1/payments/{id}",
             Endpoint::ListPayments => "GET /v1/payments",
             Endpoint::Refund => "POST /v1/payments/{id}/refund",
+            Endpoint::Revenue => "GET /v1/analytics/revenue",
+            Endpoint::TopCustomers => "GET /v1/analytics/top-customers",
+            Endpoint::Funnel => "GET /v1/analytics/funnel",
         }
     }
 
-    /// Parts of a hundred. Logins equal registrations and logouts together, so that about as many people stay
-    /// signed in as come; a visit is a dozen requests, every fourth of them a payment.
+    /// The path of a report that an analyst looks at; none for what customers do.
+    pub(super) fn report(self) -> Option<&'static str> {
+        match self {
+            Endpoint::Revenue => Some("/v1/analytics/revenue"),
+            Endpoint::TopCustomers => Some("/v1/analytics/top-customers"),
+            Endpoint::Funnel => Some("/v1/analytics/funnel"),
+            _ => None,
+        }
+    }
+
+    /// Parts of a thousand. Logins equal registrations and logouts together, so that about as many people stay
+    /// signed in as come; a visit is a dozen requests, every fourth of them a payment. One request in fifty is an
+    /// analyst's.
     fn weight(self) -> u32 {
         match self {
-            Endpoint::Register => 3,
-            Endpoint::LogIn => 6,
-            Endpoint::LogOut => 3,
-            Endpoint::Session => 20,
-            Endpoint::ReadProfile => 14,
-            Endpoint::WriteProfile => 6,
-            Endpoint::Pay => 24,
-            Endpoint::ReadPayment => 12,
-            Endpoint::ListPayments => 9,
-            Endpoint::Refund => 3,
+            Endpoint::Register => 30,
+            Endpoint::LogIn => 60,
+            Endpoint::LogOut => 30,
+            Endpoint::Refresh => 15,
+            Endpoint::Session => 180,
+            Endpoint::ReadProfile => 130,
+            Endpoint::WriteProfile => 55,
+            Endpoint::ReadAvatar => 7,
+            Endpoint::WriteAvatar => 3,
+            Endpoint::Pay => 220,
+            Endpoint::Authorize => 20,
+            Endpoint::Capture => 15,
+            Endpoint::ReadPayment => 115,
+            Endpoint::ListPayments => 75,
+            Endpoint::Refund => 25,
+            Endpoint::Revenue => 8,
+            Endpoint::TopCustomers => 6,
+            Endpoint::Funnel => 6,
         }
     }
 
@@ -89,6 +136,12 @@ pub(super) struct Purchase {
     pub(super) description: &'static str,
     /// The acquirer's name for a card that works, or for one that does not.
     pub(super) card_token: &'static str,
+}
+
+impl Purchase {
+    /// For who buys nothing.
+    pub(super) const NOTHING: Purchase =
+        Purchase { amount_minor: 0, currency: "EUR", description: "", card_token: "tok_approved" };
 }
 
 /// One request to come.
@@ -134,18 +187,21 @@ const DESCRIPTIONS: [&str; 12] = [
     "Top-up",
 ];
 
-/// The endless sequence of steps.
+/// The sequence of steps, endless unless the rates end.
 #[derive(Debug)]
 pub(super) struct Plan {
     dice: StdRng,
-    rate: f64,
+    rates: Rates,
+    /// Steps that come at the same moment: 1 for a stream, more for a herd.
+    herd: u32,
+    left_of_herd: u32,
     at_s: f64,
 }
 
 impl Plan {
-    /// `rate`: requests a second on average, above 0.
-    pub(super) fn new(seed: u64, rate: f64) -> Plan {
-        Plan { dice: StdRng::seed_from_u64(seed), rate, at_s: 0.0 }
+    /// `herd`: so many steps come at a time, and as much more rarely; at least 1.
+    pub(super) fn new(seed: u64, rates: Rates, herd: u32) -> Plan {
+        Plan { dice: StdRng::seed_from_u64(seed), rates, herd, left_of_herd: 0, at_s: 0.0 }
     }
 
     fn purchase(&mut self) -> Purchase {
@@ -160,7 +216,7 @@ impl Plan {
                 None => true,
             })
             .unwrap_or(CURRENCIES[0]);
-        let major = AMOUNT_MAJOR_MEDIAN * (AMOUNT_SIGMA * self.normal()).exp() * per_euro;
+        let major = AMOUNT_MAJOR_MEDIAN * (AMOUNT_SIGMA * normal(&mut self.dice)).exp() * per_euro;
         let description = DESCRIPTIONS[self.dice.random_range(0..DESCRIPTIONS.len())];
         let declined = self.dice.random_bool(DECLINED_SHARE);
         Purchase {
@@ -170,12 +226,6 @@ impl Plan {
             card_token: if declined { "tok_declined" } else { "tok_approved" },
         }
     }
-
-    /// A standard normal number (Box and Muller).
-    fn normal(&mut self) -> f64 {
-        let (radius, angle): (f64, f64) = (self.dice.random(), self.dice.random());
-        (-2.0 * (1.0 - radius).ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
-    }
 }
 
 impl Iterator for Plan {
@@ -184,10 +234,14 @@ impl Iterator for Plan {
     fn next(&mut self) -> Option<Step> {
         // Exponential gaps make a Poisson process.
         let gap: f64 = self.dice.random();
-        self.at_s += -(1.0 - gap).ln() / self.rate;
+        if self.left_of_herd == 0 {
+            self.left_of_herd = self.herd;
+            self.at_s = self.rates.after(self.at_s, -(1.0 - gap).ln() * f64::from(self.herd))?;
+        }
+        self.left_of_herd -= 1;
         Some(Step {
             at: Duration::from_secs_f64(self.at_s),
-            endpoint: Endpoint::drawn(self.dice.random_range(0..100)),
+            endpoint: Endpoint::drawn(self.dice.random_range(0..1_000)),
             who: self.dice.random(),
             purchase: self.purchase(),
         })
@@ -198,8 +252,12 @@ impl Iterator for Plan {
 mod tests {
     use super::*;
 
+    fn plan(seed: u64, rates: &str, herd: u32) -> Plan {
+        Plan::new(seed, rates.parse().expect("rates"), herd)
+    }
+
     fn steps(seed: u64, count: usize) -> Vec<Step> {
-        Plan::new(seed, 50.0).take(count).collect()
+        plan(seed, "50", 1).take(count).collect()
     }
 
     #[test]
@@ -210,7 +268,7 @@ mod tests {
 
     #[test]
     fn the_rate_changes_the_times_and_nothing_else() {
-        let slow: Vec<Step> = Plan::new(1, 10.0).take(100).collect();
+        let slow: Vec<Step> = plan(1, "10", 1).take(100).collect();
         for (slow, fast) in slow.iter().zip(steps(1, 100)) {
             assert_eq!((slow.endpoint, slow.who, &slow.purchase), (fast.endpoint, fast.who, &fast.purchase));
             assert!((slow.at.as_secs_f64() - fast.at.as_secs_f64() * 5.0).abs() < 1e-6);
@@ -235,14 +293,35 @@ mod tests {
     }
 
     #[test]
+    fn a_herd_comes_at_once_and_as_much_more_rarely() {
+        let steps: Vec<Step> = plan(1, "50", 100).take(100_000).collect();
+        for herd in steps.chunks(100) {
+            assert!(herd.iter().all(|step| step.at == herd[0].at));
+        }
+        let herds: Vec<f64> = steps.chunks(100).map(|herd| herd[0].at.as_secs_f64()).collect();
+        assert!(herds.windows(2).all(|pair| pair[0] < pair[1]));
+        let seconds = herds.last().expect("herds");
+        assert!((1_800.0..2_200.0).contains(seconds), "100,000 requests at 50/s took {seconds} s");
+    }
+
+    #[test]
+    fn a_plan_ends_with_its_rates_and_follows_their_change() {
+        let steps: Vec<Step> = plan(1, "50@100s,200@100s", 1).collect();
+        let before = steps.iter().filter(|step| step.at < Duration::from_secs(100)).count();
+        let after = steps.len() - before;
+        assert!((4_700..5_300).contains(&before) && (19_400..20_600).contains(&after), "{before} and {after}");
+        assert!(steps.iter().all(|step| step.at < Duration::from_secs(200)));
+    }
+
+    #[test]
     fn the_mix_is_the_stated_one() {
-        assert_eq!(Endpoint::ALL.map(Endpoint::weight).iter().sum::<u32>(), 100);
+        assert_eq!(Endpoint::ALL.map(Endpoint::weight).iter().sum::<u32>(), 1_000);
         assert_eq!(CURRENCIES.iter().map(|(_, weight, ..)| weight).sum::<u32>(), 100);
         let steps = steps(4, 100_000);
         for endpoint in Endpoint::ALL {
-            let share = steps.iter().filter(|step| step.endpoint == endpoint).count() as f64 / 1_000.0;
+            let share = steps.iter().filter(|step| step.endpoint == endpoint).count() as f64 / 100.0;
             let stated = f64::from(endpoint.weight());
-            assert!((share - stated).abs() < 0.5, "{} is {share} % instead of {stated} %", endpoint.name());
+            assert!((share - stated).abs() < 5.0, "{} is {share} of 1,000 instead of {stated}", endpoint.name());
         }
         let declined = steps.iter().filter(|step| step.purchase.card_token == "tok_declined").count();
         assert!((4_700..5_300).contains(&declined), "{declined} of 100,000 cards are declined");

@@ -1,72 +1,27 @@
-//! Who the customers are, who is signed in, what they bought: decides which of them can do the next step.
+//! Who is signed in and what they have: decides which customer can do the next step.
 //!
-//! Names and passwords follow from the seed, so a run on the data of an earlier one signs the same people in.
+//! Whoever a step's draw points at is asked first, then the neighbours, until somebody can do just what the step names;
+//! so the mix of requests stays the planned one. When nobody near can, the one drawn does something plainer. No step turns
+//! into a registration, and only so many at a time into a login: passwords are dear, and a morning of nothing but logins is
+//! not what was planned.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::ledger::Entry;
+use super::names::Name;
 use super::plan::{Endpoint, Step};
 
 /// Customers kept in mind; beyond, a would-be registration is a login. Each costs about a kilobyte.
-const CUSTOMERS_MAX: usize = 20_000;
-/// Payments remembered of each customer, the newest, for reading and refunding.
+const CUSTOMERS_MAX: usize = 50_000;
+/// Payments remembered of each customer, the newest, for reading, capturing and refunding.
 const PAYMENTS_KEPT_MAX: usize = 16;
-/// Customers asked in turn whether they have something to refund.
-const REFUND_PROBES_MAX: usize = 16;
+/// Customers asked in turn whether they can do what a step names.
+const PROBES_MAX: u64 = 16;
+/// People who sign in although the step was another, because nobody is signed in any more.
+const RETURNING_AT_ONCE_MAX: usize = 4;
 
-const GIVEN_NAMES: [&str; 16] = [
-    "Ada", "Bruno", "Chiara", "Deniz", "Elif", "Fatima", "Goran", "Hana", "Ines", "Jonas", "Kofi", "Lena", "Mateo",
-    "Noor", "Olga", "Priya",
-];
-const FAMILY_NAMES: [&str; 12] = [
-    "Andersson",
-    "Brandt",
-    "Costa",
-    "Dubois",
-    "Evans",
-    "Fischer",
-    "García",
-    "Hoang",
-    "Ivanova",
-    "Jensen",
-    "Kaya",
-    "O'Neill",
-];
-
-/// Which customer of which seed: all else about the person follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Name {
-    pub(super) seed: u64,
-    pub(super) customer: u64,
-}
-
-impl Name {
-    pub(super) fn email(&self) -> String {
-        format!("customer-{}-{}@example.com", self.seed, self.customer)
-    }
-
-    pub(super) fn password(&self) -> String {
-        format!("correct-horse-{:016x}", self.mixed())
-    }
-
-    pub(super) fn display_name(&self) -> String {
-        let mixed = self.mixed() as usize;
-        let given = GIVEN_NAMES[mixed % GIVEN_NAMES.len()];
-        let family = FAMILY_NAMES[(mixed >> 16) % FAMILY_NAMES.len()];
-        format!("{given} {family}")
-    }
-
-    /// SplitMix64's finaliser: neighbours in, strangers out.
-    fn mixed(&self) -> u64 {
-        let mut mixed = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(self.customer);
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-}
-
-/// Proof of being signed in. No `Debug`: it must not reach a log.
+/// Proof of being signed in, or of the right to go on. No `Debug`: it must not reach a log.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Token(Arc<str>);
 
@@ -78,6 +33,14 @@ impl Token {
     pub(super) fn reveal(&self) -> &str {
         &self.0
     }
+}
+
+/// What a login gives.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Session {
+    pub(super) token: Token,
+    /// For one new pair; none from a core that gives none.
+    pub(super) refresh: Option<Token>,
 }
 
 /// Place of a customer in the population.
@@ -94,10 +57,16 @@ pub(super) enum Errand {
     Register,
     LogIn,
     LogOut(Token),
+    /// The session as it was, and its refresh token.
+    Refresh(Session, Token),
     Session(Token),
     ReadProfile(Token),
     WriteProfile(Token),
+    ReadAvatar(Token),
+    WriteAvatar(Token),
     Pay(Token),
+    Authorize(Token),
+    Capture(Token, String),
     ReadPayment(Token, String),
     ListPayments(Token),
     Refund(Token, String),
@@ -109,13 +78,38 @@ impl Errand {
             Errand::Register => Endpoint::Register,
             Errand::LogIn => Endpoint::LogIn,
             Errand::LogOut(_) => Endpoint::LogOut,
+            Errand::Refresh(..) => Endpoint::Refresh,
             Errand::Session(_) => Endpoint::Session,
             Errand::ReadProfile(_) => Endpoint::ReadProfile,
             Errand::WriteProfile(_) => Endpoint::WriteProfile,
+            Errand::ReadAvatar(_) => Endpoint::ReadAvatar,
+            Errand::WriteAvatar(_) => Endpoint::WriteAvatar,
             Errand::Pay(_) => Endpoint::Pay,
+            Errand::Authorize(_) => Endpoint::Authorize,
+            Errand::Capture(..) => Endpoint::Capture,
             Errand::ReadPayment(..) => Endpoint::ReadPayment,
             Errand::ListPayments(_) => Endpoint::ListPayments,
             Errand::Refund(..) => Endpoint::Refund,
+        }
+    }
+}
+
+/// What can be done with a payment, beyond reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Open {
+    Capture,
+    Refund,
+    /// Done for good, or asked for and not answered yet.
+    Nothing,
+}
+
+impl Open {
+    /// By the status that core tells.
+    pub(super) fn after(status: &str) -> Open {
+        match status {
+            "authorized" => Open::Capture,
+            "captured" => Open::Refund,
+            _ => Open::Nothing,
         }
     }
 }
@@ -130,22 +124,33 @@ pub(super) struct Population {
     strangers: Vec<Customer>,
     signed_out: Room,
     signed_in: Room,
+    logins_under_way: usize,
 }
 
 struct Person {
     name: Name,
     user_id: Option<String>,
-    token: Option<Token>,
+    session: Option<Session>,
+    has_avatar: bool,
     requests_under_way: usize,
     payments: VecDeque<Bought>,
     /// Where the person stands in the room he or she is in.
     position: usize,
 }
 
+impl Person {
+    fn is_idle(&self) -> bool {
+        self.requests_under_way == 0
+    }
+
+    fn has_open(&self, open: Open) -> bool {
+        self.payments.iter().any(|bought| bought.open == open)
+    }
+}
+
 struct Bought {
     payment: String,
-    /// Captured, and no refund asked for.
-    refundable: bool,
+    open: Open,
 }
 
 /// People among whom any can be picked, and from whom any can leave, in constant time.
@@ -182,16 +187,13 @@ impl Population {
             strangers: Vec::new(),
             signed_out: Room::default(),
             signed_in: Room::default(),
+            logins_under_way: 0,
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.people.len()
-    }
-
-    /// Whether somebody is registered and not signed in.
-    pub(super) fn somebody_is_out(&self) -> bool {
-        !self.signed_out.0.is_empty()
+    /// People who are registered: those signed in, and those not.
+    pub(super) fn present(&self) -> (usize, usize) {
+        (self.signed_in.0.len(), self.signed_out.0.len())
     }
 
     /// Takes in what an earlier run left in the ledger.
@@ -209,31 +211,45 @@ impl Population {
             }
             None => return,
         };
-        match entry.intent.as_str() {
-            "user.registered" => self.people[customer].user_id = Some(entry.id),
-            "payment.captured" => self.bought(customer, entry.id, true),
-            "payment.declined" => self.bought(customer, entry.id, false),
-            "payment.refunded" => self.settle_refund(customer, &entry.id, true),
+        match entry.intent.split_once('.') {
+            Some(("user", "registered")) => self.people[customer].user_id = Some(entry.id),
+            Some(("payment", status)) => self.has_payment(customer, entry.id, Open::after(status)),
             _ => {}
         }
     }
 
-    /// What can be done for `step` now. When nobody can do what it names, somebody does the next best thing:
-    /// signs in, looks at something, registers. `None` only when everybody is busy and no one new may come.
+    /// What can be done for `step` now; none when nobody can do it nor anything like it.
     pub(super) fn begin(&mut self, step: &Step) -> Option<Intent> {
         let (customer, errand) = match step.endpoint {
             Endpoint::Register => self.newcomer().or_else(|| self.returning(step.who)).or_else(|| self.visit(step))?,
-            Endpoint::LogIn => self.returning(step.who).or_else(|| self.visit(step)).or_else(|| self.newcomer())?,
-            _ => self.visit(step).or_else(|| self.returning(step.who)).or_else(|| self.newcomer())?,
+            Endpoint::LogIn => self.returning(step.who).or_else(|| self.visit(step))?,
+            _ => self.visit(step).or_else(|| self.hurrying_back(step.who))?,
         };
+        Some(self.intent(customer, errand))
+    }
+
+    /// Somebody new; none when there are enough people.
+    pub(super) fn begin_registering(&mut self) -> Option<Intent> {
+        let (customer, errand) = self.newcomer()?;
+        Some(self.intent(customer, errand))
+    }
+
+    /// Somebody who comes back; none when nobody is out.
+    pub(super) fn begin_signing_in(&mut self) -> Option<Intent> {
+        let (customer, errand) = self.returning(0)?;
+        Some(self.intent(customer, errand))
+    }
+
+    fn intent(&mut self, customer: Customer, errand: Errand) -> Intent {
         let person = &mut self.people[customer];
         person.requests_under_way += 1;
-        Some(Intent { customer, name: person.name, errand })
+        Intent { customer, name: person.name, errand }
     }
 
     /// The request of an intent has its answer, or never gets one.
-    pub(super) fn end(&mut self, customer: Customer) {
-        self.people[customer].requests_under_way -= 1;
+    pub(super) fn end(&mut self, intent: &Intent) {
+        self.people[intent.customer].requests_under_way -= 1;
+        self.logins_under_way -= usize::from(matches!(intent.errand, Errand::LogIn));
     }
 
     fn newcomer(&mut self) -> Option<(Customer, Errand)> {
@@ -251,56 +267,95 @@ impl Population {
     fn returning(&mut self, who: u64) -> Option<(Customer, Errand)> {
         let customer = self.signed_out.pick(who)?;
         self.signed_out.leave(&mut self.people, customer);
+        self.logins_under_way += 1;
         Some((customer, Errand::LogIn))
+    }
+
+    fn hurrying_back(&mut self, who: u64) -> Option<(Customer, Errand)> {
+        if self.logins_under_way < RETURNING_AT_ONCE_MAX { self.returning(who) } else { None }
     }
 
     /// Something that somebody who is signed in does.
     fn visit(&mut self, step: &Step) -> Option<(Customer, Errand)> {
-        if step.endpoint == Endpoint::Refund
-            && let Some(refund) = self.refund(step.who)
-        {
-            return Some(refund);
+        if let Some(wanted) = self.just_this(step) {
+            return Some(wanted);
         }
         let customer = self.signed_in.pick(step.who)?;
-        let token = self.people[customer].token.clone()?;
+        let token = self.people[customer].session.as_ref()?.token.clone();
         let errand = match step.endpoint {
-            Endpoint::ReadProfile => Errand::ReadProfile(token),
+            Endpoint::ReadProfile | Endpoint::ReadAvatar => Errand::ReadProfile(token),
             Endpoint::WriteProfile => Errand::WriteProfile(token),
+            Endpoint::WriteAvatar => Errand::WriteAvatar(token),
             Endpoint::Pay => Errand::Pay(token),
-            Endpoint::ReadPayment | Endpoint::Refund => match self.some_payment(customer, step.who) {
-                Some(payment) => Errand::ReadPayment(token, payment),
-                None => Errand::ListPayments(token),
-            },
-            Endpoint::ListPayments => Errand::ListPayments(token),
-            // Nobody leaves while a request of his or hers is under way: it would be refused for no good reason.
-            Endpoint::LogOut if self.people[customer].requests_under_way == 0 => {
-                self.signed_in.leave(&mut self.people, customer);
-                self.people[customer].token = None;
-                Errand::LogOut(token)
+            Endpoint::Authorize => Errand::Authorize(token),
+            Endpoint::ReadPayment | Endpoint::ListPayments | Endpoint::Capture | Endpoint::Refund => {
+                Errand::ListPayments(token)
             }
-            Endpoint::LogOut | Endpoint::Session | Endpoint::Register | Endpoint::LogIn => Errand::Session(token),
+            _ => Errand::Session(token),
         };
         Some((customer, errand))
     }
 
-    fn some_payment(&self, customer: Customer, who: u64) -> Option<String> {
-        let payments = &self.people[customer].payments;
-        let count = payments.len() as u64;
-        // The high half: the low one chose the customer.
-        (count > 0).then(|| payments[((who >> 32) % count) as usize].payment.clone())
+    /// What not everybody can do, done by somebody who can.
+    fn just_this(&mut self, step: &Step) -> Option<(Customer, Errand)> {
+        match step.endpoint {
+            // Nobody leaves, or changes tokens, under a request of his or hers: it would be refused for no good reason.
+            Endpoint::LogOut => {
+                let (customer, session) = self.able(step.who, Person::is_idle)?;
+                self.step_out(customer);
+                Some((customer, Errand::LogOut(session.token)))
+            }
+            Endpoint::Refresh => {
+                let can = |person: &Person| {
+                    person.is_idle() && person.session.as_ref().is_some_and(|session| session.refresh.is_some())
+                };
+                let (customer, session) = self.able(step.who, can)?;
+                let refresh = session.refresh.clone()?;
+                self.step_out(customer);
+                Some((customer, Errand::Refresh(session, refresh)))
+            }
+            Endpoint::ReadAvatar => {
+                let (customer, session) = self.able(step.who, |person| person.has_avatar)?;
+                Some((customer, Errand::ReadAvatar(session.token)))
+            }
+            Endpoint::ReadPayment => {
+                let (customer, session) = self.able(step.who, |person| !person.payments.is_empty())?;
+                let payments = &self.people[customer].payments;
+                // The high half: the low one chose the customer.
+                let payment = payments[((step.who >> 32) % payments.len() as u64) as usize].payment.clone();
+                Some((customer, Errand::ReadPayment(session.token, payment)))
+            }
+            Endpoint::Capture => {
+                let (customer, session) = self.able(step.who, |person| person.has_open(Open::Capture))?;
+                Some((customer, Errand::Capture(session.token, self.take_up(customer, Open::Capture)?)))
+            }
+            Endpoint::Refund => {
+                let (customer, session) = self.able(step.who, |person| person.has_open(Open::Refund))?;
+                Some((customer, Errand::Refund(session.token, self.take_up(customer, Open::Refund)?)))
+            }
+            _ => None,
+        }
     }
 
-    fn refund(&mut self, who: u64) -> Option<(Customer, Errand)> {
-        for probe in 0..REFUND_PROBES_MAX as u64 {
-            let customer = self.signed_in.pick(who.wrapping_add(probe))?;
-            let person = &mut self.people[customer];
-            let token = person.token.clone()?;
-            if let Some(bought) = person.payments.iter_mut().find(|bought| bought.refundable) {
-                bought.refundable = false;
-                return Some((customer, Errand::Refund(token, bought.payment.clone())));
-            }
-        }
-        None
+    /// The first of the people near `who` who is able, and the session of that person.
+    fn able(&self, who: u64, able: impl Fn(&Person) -> bool) -> Option<(Customer, Session)> {
+        let probes = PROBES_MAX.min(self.signed_in.0.len() as u64);
+        let mut near = (0..probes).filter_map(|probe| self.signed_in.pick(who.wrapping_add(probe)));
+        let customer = near.find(|customer| able(&self.people[*customer]))?;
+        Some((customer, self.people[customer].session.clone()?))
+    }
+
+    /// A payment with which `open` can be done, and from now on nobody else does it.
+    fn take_up(&mut self, customer: Customer, open: Open) -> Option<String> {
+        let bought = self.people[customer].payments.iter_mut().find(|bought| bought.open == open)?;
+        bought.open = Open::Nothing;
+        Some(bought.payment.clone())
+    }
+
+    /// Out of the room of those signed in, and not yet in the other.
+    fn step_out(&mut self, customer: Customer) {
+        self.signed_in.leave(&mut self.people, customer);
+        self.people[customer].session = None;
     }
 
     fn invent(&mut self, name: Name) -> Customer {
@@ -308,7 +363,8 @@ impl Population {
         self.people.push(Person {
             name,
             user_id: None,
-            token: None,
+            session: None,
+            has_avatar: false,
             requests_under_way: 0,
             payments: VecDeque::new(),
             position: 0,
@@ -328,12 +384,13 @@ impl Population {
         self.strangers.push(customer);
     }
 
-    pub(super) fn signed_in(&mut self, customer: Customer, token: Token) {
-        self.people[customer].token = Some(token);
+    /// After a login, or a refresh.
+    pub(super) fn signed_in(&mut self, customer: Customer, session: Session) {
+        self.people[customer].session = Some(session);
         self.signed_in.enter(&mut self.people, customer);
     }
 
-    /// After a login that failed, or a logout: the person is out.
+    /// After a login or a refresh that failed, or a logout: the person is out.
     pub(super) fn signed_out(&mut self, customer: Customer) {
         self.signed_out.enter(&mut self.people, customer);
     }
@@ -341,9 +398,8 @@ impl Population {
     /// Core no longer accepts this token.
     pub(super) fn refused(&mut self, customer: Customer, token: &Token) {
         // Another request may have met the same refusal first, and the person be back with a new token.
-        if self.people[customer].token.as_ref() == Some(token) {
-            self.people[customer].token = None;
-            self.signed_in.leave(&mut self.people, customer);
+        if self.people[customer].session.as_ref().is_some_and(|session| session.token == *token) {
+            self.step_out(customer);
             self.signed_out.enter(&mut self.people, customer);
         }
     }
@@ -356,20 +412,21 @@ impl Population {
         self.people[customer].user_id = Some(user_id);
     }
 
-    pub(super) fn bought(&mut self, customer: Customer, payment: String, refundable: bool) {
+    pub(super) fn has_avatar(&mut self, customer: Customer) {
+        self.people[customer].has_avatar = true;
+    }
+
+    /// What can be done with a payment from now on, one just made included.
+    pub(super) fn has_payment(&mut self, customer: Customer, payment: String, open: Open) {
         let payments = &mut self.people[customer].payments;
+        if let Some(bought) = payments.iter_mut().find(|bought| bought.payment == payment) {
+            bought.open = open;
+            return;
+        }
         if payments.len() == PAYMENTS_KEPT_MAX {
             payments.pop_front();
         }
-        payments.push_back(Bought { payment, refundable });
-    }
-
-    /// A refund that failed may be asked for again.
-    pub(super) fn settle_refund(&mut self, customer: Customer, payment: &str, refunded: bool) {
-        let payments = &mut self.people[customer].payments;
-        if let Some(bought) = payments.iter_mut().find(|bought| bought.payment == payment) {
-            bought.refundable = !refunded;
-        }
+        payments.push_back(Bought { payment, open });
     }
 }
 
@@ -379,59 +436,114 @@ mod tests {
     use super::*;
 
     fn step(endpoint: Endpoint) -> Step {
-        let step = Plan::new(1, 1.0).next().expect("a step");
+        let step = Plan::new(1, "1".parse().expect("a rate"), 1).next().expect("a step");
         Step { endpoint, ..step }
     }
 
     fn began(population: &mut Population, endpoint: Endpoint) -> (Customer, Endpoint) {
         let intent = population.begin(&step(endpoint)).expect("somebody");
-        population.end(intent.customer);
+        population.end(&intent);
         (intent.customer, intent.errand.endpoint())
+    }
+
+    fn session(token: &str) -> Session {
+        Session { token: Token::new(token), refresh: Some(Token::new("r")) }
+    }
+
+    /// So many people, signed in.
+    fn inside(count: usize) -> Population {
+        let mut population = Population::new(1);
+        for customer in 0..count {
+            began(&mut population, Endpoint::Register);
+            population.registered(customer, Some(format!("u{customer}")));
+            let login = population.begin_signing_in().expect("somebody is out");
+            population.end(&login);
+            population.signed_in(customer, session("t"));
+        }
+        population
     }
 
     #[test]
     fn nobody_is_asked_for_what_he_cannot_do() {
-        let mut population = Population::new(1);
-        assert_eq!(began(&mut population, Endpoint::Refund), (0, Endpoint::Register));
-        population.registered(0, Some("u".to_owned()));
-        assert_eq!(began(&mut population, Endpoint::Pay), (0, Endpoint::LogIn));
-        population.signed_in(0, Token::new("t"));
+        let mut population = inside(1);
         assert_eq!(began(&mut population, Endpoint::LogIn), (0, Endpoint::Session));
-        assert_eq!(began(&mut population, Endpoint::Refund), (0, Endpoint::ListPayments));
+        for endpoint in [Endpoint::Refund, Endpoint::Capture, Endpoint::ReadPayment] {
+            assert_eq!(began(&mut population, endpoint), (0, Endpoint::ListPayments));
+        }
+        assert_eq!(began(&mut population, Endpoint::ReadAvatar), (0, Endpoint::ReadProfile));
+        population.has_avatar(0);
+        assert_eq!(began(&mut population, Endpoint::ReadAvatar), (0, Endpoint::ReadAvatar));
         assert_eq!(began(&mut population, Endpoint::Pay), (0, Endpoint::Pay));
-        population.bought(0, "p".to_owned(), true);
-        assert_eq!(began(&mut population, Endpoint::Refund), (0, Endpoint::Refund));
-        assert_eq!(began(&mut population, Endpoint::Refund), (0, Endpoint::ReadPayment), "asked for once");
-        population.settle_refund(0, "p", false);
-        assert_eq!(began(&mut population, Endpoint::Refund), (0, Endpoint::Refund), "and again when it failed");
         assert_eq!(began(&mut population, Endpoint::LogOut), (0, Endpoint::LogOut));
         population.signed_out(0);
         assert_eq!(began(&mut population, Endpoint::Session), (0, Endpoint::LogIn));
     }
 
     #[test]
-    fn nobody_logs_out_under_a_request_of_his_own() {
-        let mut population = Population::new(1);
-        began(&mut population, Endpoint::Register);
-        population.registered(0, None);
-        began(&mut population, Endpoint::LogIn);
-        population.signed_in(0, Token::new("t"));
-        let _paying = population.begin(&step(Endpoint::Pay)).expect("somebody");
+    fn a_payment_is_authorized_then_captured_then_refunded_each_once() {
+        let mut population = inside(1);
+        population.has_payment(0, "p".to_owned(), Open::after("authorized"));
+        assert_eq!(began(&mut population, Endpoint::Refund), (0, Endpoint::ListPayments), "nothing was taken yet");
+        assert_eq!(began(&mut population, Endpoint::Capture), (0, Endpoint::Capture));
+        assert_eq!(began(&mut population, Endpoint::Capture), (0, Endpoint::ListPayments), "asked for once");
+        population.has_payment(0, "p".to_owned(), Open::Capture);
+        assert_eq!(began(&mut population, Endpoint::Capture), (0, Endpoint::Capture), "and again when it failed");
+        population.has_payment(0, "p".to_owned(), Open::after("captured"));
+        assert_eq!(began(&mut population, Endpoint::Refund), (0, Endpoint::Refund));
+        population.has_payment(0, "p".to_owned(), Open::after("refunded"));
+        assert_eq!(began(&mut population, Endpoint::Refund), (0, Endpoint::ListPayments));
+        assert_eq!(began(&mut population, Endpoint::ReadPayment), (0, Endpoint::ReadPayment));
+        assert_eq!(population.people[0].payments.len(), 1);
+    }
+
+    #[test]
+    fn a_neighbour_does_what_the_one_drawn_cannot() {
+        let mut population = inside(10);
+        let drawn = population.signed_in.pick(step(Endpoint::Refund).who).expect("somebody");
+        let neighbour = (drawn + 9) % 10;
+        population.has_payment(neighbour, "p".to_owned(), Open::Refund);
+        assert_eq!(began(&mut population, Endpoint::Refund), (neighbour, Endpoint::Refund));
+    }
+
+    #[test]
+    fn nobody_leaves_under_a_request_of_his_own() {
+        let mut population = inside(1);
+        let paying = population.begin(&step(Endpoint::Pay)).expect("somebody");
         assert_eq!(began(&mut population, Endpoint::LogOut), (0, Endpoint::Session));
+        assert_eq!(began(&mut population, Endpoint::Refresh), (0, Endpoint::Session));
+        population.end(&paying);
+        assert_eq!(began(&mut population, Endpoint::Refresh), (0, Endpoint::Refresh));
+        assert!(population.begin(&step(Endpoint::Pay)).is_none(), "the token is being changed");
+    }
+
+    #[test]
+    fn without_anybody_inside_few_sign_in_at_a_time_and_nobody_registers() {
+        let mut population = Population::new(1);
+        assert!(population.begin(&step(Endpoint::Pay)).is_none() && population.begin(&step(Endpoint::LogIn)).is_none());
+        for customer in 0..10 {
+            began(&mut population, Endpoint::Register);
+            population.registered(customer, None);
+        }
+        let logins: Vec<Intent> = (0..10).filter_map(|_| population.begin(&step(Endpoint::Pay))).collect();
+        assert_eq!(logins.len(), RETURNING_AT_ONCE_MAX);
+        assert!(logins.iter().all(|login| login.errand.endpoint() == Endpoint::LogIn));
+        assert!(population.begin(&step(Endpoint::LogIn)).is_some(), "a planned login is no hurry");
+        for login in &logins {
+            population.end(login);
+            population.signed_out(login.customer);
+        }
+        assert!(population.begin(&step(Endpoint::Pay)).is_some());
     }
 
     #[test]
     fn two_refusals_of_one_token_sign_out_once() {
-        let mut population = Population::new(1);
-        began(&mut population, Endpoint::Register);
-        population.registered(0, None);
-        began(&mut population, Endpoint::LogIn);
+        let mut population = inside(1);
         let token = Token::new("t");
-        population.signed_in(0, token.clone());
         population.refused(0, &token);
         population.refused(0, &token);
+        assert_eq!(population.present(), (0, 1));
         assert_eq!(began(&mut population, Endpoint::LogIn), (0, Endpoint::LogIn));
-        assert_eq!(began(&mut population, Endpoint::LogIn), (1, Endpoint::Register));
+        assert!(population.begin(&step(Endpoint::LogIn)).is_none());
     }
 
     #[test]
@@ -443,7 +555,7 @@ mod tests {
         }
         for who in 0..50_u64 {
             let (customer, _) = population.returning(who * 7).expect("somebody is out");
-            population.signed_in(customer, Token::new("t"));
+            population.signed_in(customer, session("t"));
         }
         assert!(population.returning(3).is_none());
         let mut inside = population.signed_in.0.clone();
@@ -464,23 +576,16 @@ mod tests {
         let mut population = Population::new(1);
         population.recall(entry("user.registered", "u4", 1, 4));
         population.recall(entry("payment.captured", "p1", 1, 4));
-        population.recall(entry("payment.captured", "p2", 1, 4));
+        population.recall(entry("payment.authorized", "p2", 1, 4));
+        population.recall(entry("payment.authorized", "p3", 1, 4));
+        population.recall(entry("payment.captured", "p3", 1, 4));
         population.recall(entry("payment.refunded", "p1", 1, 4));
         population.recall(entry("user.registered", "u0", 2, 0));
-        assert_eq!(population.len(), 2);
+        assert_eq!(population.present(), (0, 2));
         assert_eq!(population.user_id(0).as_deref(), Some("u4"));
-        let refundable: Vec<_> = population.people[0].payments.iter().map(|bought| bought.refundable).collect();
-        assert_eq!(refundable, [false, true]);
+        let open: Vec<_> = population.people[0].payments.iter().map(|bought| bought.open).collect();
+        assert_eq!(open, [Open::Nothing, Open::Capture, Open::Refund]);
         let (newcomer, _) = population.newcomer().expect("a newcomer");
         assert_eq!(population.people[newcomer].name, Name { seed: 1, customer: 5 });
-    }
-
-    #[test]
-    fn credentials_follow_from_the_name() {
-        let name = Name { seed: 1, customer: 7 };
-        assert_eq!(name.email(), "customer-1-7@example.com");
-        assert_eq!(name.password(), Name { seed: 1, customer: 7 }.password());
-        assert_ne!(name.password(), Name { seed: 1, customer: 8 }.password());
-        assert_ne!(name.password(), Name { seed: 2, customer: 7 }.password());
     }
 }

@@ -7,7 +7,7 @@ use product_load::acquirer::{Args, Server};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::http::{effects, post};
+use crate::http::{effects, post, send};
 
 const PAYMENT: &str = "00000000-0000-7000-8000-000000000001";
 
@@ -88,6 +88,33 @@ async fn a_bad_card_and_bad_requests_are_turned_down() {
         let (status, answer) = charge(&base, &order(1250, "tok_declined")).await;
         assert_eq!((status, &answer["status"]), (200, &json!("declined")));
         assert_eq!(post(format!("{base}/v1/charges/{PAYMENT}/refund"), None, &Value::Null).await.0, 409);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn it_fails_on_demand_and_is_well_when_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    with_acquirer(folder.path(), async |base| {
+        let faults = format!("{base}/internal/faults");
+        let (status, told) = post(faults.clone(), None, &json!({"kind": "failing", "for_s": 60})).await;
+        assert_eq!((status, &told[0]["kind"], &told[0]["share"]), (200, &json!("failing"), &json!(1.0)));
+        assert_eq!(charge(&base, &order(1250, "tok_approved")).await.0, 500);
+        post(faults.clone(), None, &json!({"kind": "refusing", "for_s": 60})).await;
+        assert_eq!(charge(&base, &order(1250, "tok_approved")).await.0, 503);
+        assert!(effects(&base).await.is_empty(), "nothing was decided, and the evidence can be read");
+        for senseless in [
+            json!({"kind": "failing", "share": 2, "for_s": 60}),
+            json!({"kind": "slow", "for_s": 60}),
+            json!({"kind": "slow", "ms": 0, "for_s": 60}),
+            json!({"kind": "refusing", "for_s": 0}),
+            json!({"kind": "refusing", "for_s": 60, "target": "mail"}),
+            json!({"kind": "sulking", "for_s": 60}),
+        ] {
+            assert_eq!(post(faults.clone(), None, &senseless).await.0, 422, "{senseless}");
+        }
+        assert_eq!(send("DELETE", faults, &Value::Null).await, 204);
+        assert_eq!(charge(&base, &order(1250, "tok_approved")).await.0, 200);
     })
     .await;
 }

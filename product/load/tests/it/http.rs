@@ -19,3 +19,9 @@ pub(crate) async fn effects(base: &str) -> Vec<String> {
     lines.sort();
     lines
 }
+
+/// Sends with a verb and returns the status.
+pub(crate) async fn send(method: &str, url: String, body: &Value) -> u16 {
+    let method = method.parse().unwrap();
+    reqwest::Client::new().request(method, url).json(body).send().await.unwrap().status().as_u16()
+}

@@ -5,4 +5,6 @@ mod acquirer;
 mod core;
 mod customers;
 mod http;
+mod mail;
+mod proxy;
 mod receiver;
