@@ -1,29 +1,18 @@
-//! The service's own SQLite database.
+//! The tables of analytics.
 
-use std::path::Path;
-use std::time::Duration;
+use product_bus::database::{Database, Dialect};
+use sqlx::migrate::Migrator;
 
-use anyhow::Context;
-use sqlx::SqlitePool;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+/// Creates the tables or brings them up to date.
+pub(crate) async fn migrate(database: &Database) -> anyhow::Result<()> {
+    database.migrate(&migrations(database.dialect())).await
+}
 
-/// One for the consumer's transaction, three for readers over HTTP.
-const CONNECTIONS_MAX: u32 = 4;
-/// How long a writer waits for another's transaction; none of ours lasts longer than a few milliseconds.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Opens or creates the database. Commits reach the disk (`synchronous = FULL`): the broker forgets an
-/// event once its effect is said to be done, so that must stay true after power loss.
-pub(crate) async fn open(path: &Path) -> anyhow::Result<SqlitePool> {
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(BUSY_TIMEOUT);
-    SqlitePoolOptions::new()
-        .max_connections(CONNECTIONS_MAX)
-        .connect_with(options)
-        .await
-        .with_context(|| format!("could not open the database {}", path.display()))
+fn migrations(dialect: Dialect) -> Migrator {
+    let mut migrations = match dialect {
+        Dialect::Sqlite => sqlx::migrate!("migrations/sqlite"),
+        Dialect::Postgres => sqlx::migrate!("migrations/postgres"),
+    };
+    migrations.dangerous_set_table_name("_analytics_migrations");
+    migrations
 }

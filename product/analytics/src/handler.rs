@@ -2,7 +2,7 @@
 
 use product_bus::Event;
 use product_bus::consumer::{Handler, HandlerError};
-use sqlx::SqliteConnection;
+use sqlx::AnyConnection;
 use tracing::{Instrument, info, info_span};
 
 use crate::event::Fact;
@@ -20,7 +20,7 @@ impl Analytics {
         Analytics { metrics: Metrics::new() }
     }
 
-    async fn count(&self, transaction: &mut SqliteConnection, event: &Event, fact: &Fact) -> Result<(), HandlerError> {
+    async fn count(&self, transaction: &mut AnyConnection, event: &Event, fact: &Fact) -> Result<(), HandlerError> {
         let kind = &event.kind;
         projections::apply(transaction, kind, fact).await?;
         self.metrics.applied(kind);
@@ -36,7 +36,7 @@ impl Analytics {
 }
 
 impl Handler for Analytics {
-    async fn apply(&self, transaction: &mut SqliteConnection, event: &Event) -> Result<(), HandlerError> {
+    async fn apply(&self, transaction: &mut AnyConnection, event: &Event) -> Result<(), HandlerError> {
         let Some(fact) = Fact::read(event).map_err(HandlerError::Poison)? else {
             return Ok(());
         };

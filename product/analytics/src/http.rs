@@ -7,41 +7,41 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use product_bus::database::Database;
 use serde::Serialize;
 use serde_json::json;
-use sqlx::SqlitePool;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::evidence;
 use crate::reports::{self, Period};
 
-pub(crate) fn router(pool: SqlitePool) -> Router {
+pub(crate) fn router(database: Database) -> Router {
     let router = Router::new()
         .route("/health", get(|| async { Json(json!({"status": "ok"})) }))
         .route("/internal/effects", get(effects))
         .route("/v1/revenue", get(revenue))
         .route("/v1/activity", get(activity))
-        .with_state(pool);
+        .with_state(database);
     observe::http::observed(router)
 }
 
-async fn effects(State(pool): State<SqlitePool>) -> Response {
-    let lines = ReceiverStream::new(evidence::lines(pool));
+async fn effects(State(database): State<Database>) -> Response {
+    let lines = ReceiverStream::new(evidence::lines(database));
     ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
 }
 
 /// Revenue by day and currency, newest first; `?from=2026-11-01&to=2026-11-30`.
-async fn revenue(State(pool): State<SqlitePool>, period: Result<Query<Period>, QueryRejection>) -> Response {
+async fn revenue(State(database): State<Database>, period: Result<Query<Period>, QueryRejection>) -> Response {
     match period {
-        Ok(Query(period)) => answer(reports::revenue(&pool, period).await),
+        Ok(Query(period)) => answer(reports::revenue(&database, period).await),
         Err(_) => bad_period(),
     }
 }
 
 /// Activity by day, newest first; same parameters.
-async fn activity(State(pool): State<SqlitePool>, period: Result<Query<Period>, QueryRejection>) -> Response {
+async fn activity(State(database): State<Database>, period: Result<Query<Period>, QueryRejection>) -> Response {
     match period {
-        Ok(Query(period)) => answer(reports::activity(&pool, period).await),
+        Ok(Query(period)) => answer(reports::activity(&database, period).await),
         Err(_) => bad_period(),
     }
 }

@@ -3,65 +3,15 @@
 //! Every change is a sum or the first value of a column, so facts give the same result in any order: a refund
 //! may overtake its capture on a retry topic. That a fact is applied once is the inbox's part.
 
-use observe::db;
-use sqlx::sqlite::SqliteArguments;
-use sqlx::{Sqlite, SqliteConnection, SqlitePool};
-use tracing::Instrument;
+use product_bus::database::{span, traced};
+use sqlx::any::AnyArguments;
+use sqlx::{Any, AnyConnection};
 use uuid::Uuid;
 
 use crate::event::{Fact, Payment, What};
 
-/// `day` is that of UTC as YYYY-MM-DD, sums are in minor units of `currency`.
-const SCHEMA: [&str; 5] = [
-    "CREATE TABLE IF NOT EXISTS revenue_by_day (
-        day            TEXT NOT NULL,
-        currency       TEXT NOT NULL,
-        captured_minor INTEGER NOT NULL DEFAULT 0,
-        refunded_minor INTEGER NOT NULL DEFAULT 0,
-        payments       INTEGER NOT NULL DEFAULT 0, -- captured on that day
-        PRIMARY KEY (day, currency)
-    ) WITHOUT ROWID, STRICT",
-    "CREATE TABLE IF NOT EXISTS activity_by_day (
-        day             TEXT PRIMARY KEY,
-        registrations   INTEGER NOT NULL DEFAULT 0,
-        logins          INTEGER NOT NULL DEFAULT 0,
-        profile_updates INTEGER NOT NULL DEFAULT 0,
-        declines        INTEGER NOT NULL DEFAULT 0,
-        active_users    INTEGER NOT NULL DEFAULT 0  -- rows of active_users
-    ) WITHOUT ROWID, STRICT",
-    "CREATE TABLE IF NOT EXISTS active_users (
-        day     TEXT NOT NULL,
-        user_id TEXT NOT NULL,
-        PRIMARY KEY (day, user_id)
-    ) WITHOUT ROWID, STRICT",
-    "CREATE TABLE IF NOT EXISTS payment_facts (
-        payment_id   TEXT PRIMARY KEY,
-        user_id      TEXT NOT NULL,
-        amount_minor INTEGER NOT NULL,
-        currency     TEXT NOT NULL,
-        created_at   TEXT NOT NULL,
-        captured_at  TEXT, -- null when it did not happen, or not yet
-        declined_at  TEXT,
-        refunded_at  TEXT
-    ) WITHOUT ROWID, STRICT",
-    // How often each event of a payment was applied: the evidence that none is lost or counted twice.
-    "CREATE TABLE IF NOT EXISTS applied (
-        payment_id TEXT NOT NULL,
-        event_type TEXT NOT NULL,
-        times      INTEGER NOT NULL,
-        PRIMARY KEY (payment_id, event_type)
-    ) WITHOUT ROWID, STRICT",
-];
-
-pub(crate) async fn migrate(pool: &SqlitePool) -> sqlx::Result<()> {
-    for table in SCHEMA {
-        sqlx::query(table).execute(pool).await?;
-    }
-    Ok(())
-}
-
 /// Changes every projection that `fact` touches, within the caller's transaction.
-pub(crate) async fn apply(connection: &mut SqliteConnection, kind: &str, fact: &Fact) -> sqlx::Result<()> {
+pub(crate) async fn apply(connection: &mut AnyConnection, kind: &str, fact: &Fact) -> sqlx::Result<()> {
     let day = fact.day();
     let first_today = meet(connection, &day, fact.user_id).await?;
     let mut activity = Activity { active_users: i64::from(first_today), ..Activity::default() };
@@ -104,23 +54,23 @@ enum Moment {
 }
 
 /// True when the user was not seen on that day before.
-async fn meet(connection: &mut SqliteConnection, day: &str, user: Uuid) -> sqlx::Result<bool> {
-    let query = sqlx::query("INSERT INTO active_users (day, user_id) VALUES (?, ?) ON CONFLICT DO NOTHING")
+async fn meet(connection: &mut AnyConnection, day: &str, user: Uuid) -> sqlx::Result<bool> {
+    let query = sqlx::query("INSERT INTO active_users (day, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING")
         .bind(day)
         .bind(user.to_string());
     Ok(execute(connection, "INSERT", "active_users", query).await? == 1)
 }
 
-async fn add(connection: &mut SqliteConnection, day: &str, more: &Activity) -> sqlx::Result<()> {
+async fn add(connection: &mut AnyConnection, day: &str, more: &Activity) -> sqlx::Result<()> {
     let query = sqlx::query(
         "INSERT INTO activity_by_day (day, registrations, logins, profile_updates, declines, active_users)
-         VALUES (?, ?, ?, ?, ?, ?)
-         ON CONFLICT DO UPDATE SET
-            registrations = registrations + excluded.registrations,
-            logins = logins + excluded.logins,
-            profile_updates = profile_updates + excluded.profile_updates,
-            declines = declines + excluded.declines,
-            active_users = active_users + excluded.active_users",
+         VALUES ($1, $2, $3, $4, $5, $6)
+         ON CONFLICT (day) DO UPDATE SET
+            registrations = activity_by_day.registrations + excluded.registrations,
+            logins = activity_by_day.logins + excluded.logins,
+            profile_updates = activity_by_day.profile_updates + excluded.profile_updates,
+            declines = activity_by_day.declines + excluded.declines,
+            active_users = activity_by_day.active_users + excluded.active_users",
     )
     .bind(day)
     .bind(more.registrations)
@@ -132,7 +82,7 @@ async fn add(connection: &mut SqliteConnection, day: &str, more: &Activity) -> s
 }
 
 async fn revenue(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     day: &str,
     payment: &Payment,
     captured_minor: i64,
@@ -140,11 +90,11 @@ async fn revenue(
     payments: i64,
 ) -> sqlx::Result<()> {
     let query = sqlx::query(
-        "INSERT INTO revenue_by_day (day, currency, captured_minor, refunded_minor, payments) VALUES (?, ?, ?, ?, ?)
-         ON CONFLICT DO UPDATE SET
-            captured_minor = captured_minor + excluded.captured_minor,
-            refunded_minor = refunded_minor + excluded.refunded_minor,
-            payments = payments + excluded.payments",
+        "INSERT INTO revenue_by_day (day, currency, captured_minor, refunded_minor, payments) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (day, currency) DO UPDATE SET
+            captured_minor = revenue_by_day.captured_minor + excluded.captured_minor,
+            refunded_minor = revenue_by_day.refunded_minor + excluded.refunded_minor,
+            payments = revenue_by_day.payments + excluded.payments",
     )
     .bind(day)
     .bind(&payment.currency)
@@ -156,7 +106,7 @@ async fn revenue(
 
 /// Fills in the payment's row and counts the event as applied.
 async fn remember(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     kind: &str,
     fact: &Fact,
     payment: &Payment,
@@ -166,11 +116,11 @@ async fn remember(
     let query = sqlx::query(
         "INSERT INTO payment_facts
             (payment_id, user_id, amount_minor, currency, created_at, captured_at, declined_at, refunded_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-         ON CONFLICT DO UPDATE SET
-            captured_at = COALESCE(captured_at, excluded.captured_at),
-            declined_at = COALESCE(declined_at, excluded.declined_at),
-            refunded_at = COALESCE(refunded_at, excluded.refunded_at)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+         ON CONFLICT (payment_id) DO UPDATE SET
+            captured_at = COALESCE(payment_facts.captured_at, excluded.captured_at),
+            declined_at = COALESCE(payment_facts.declined_at, excluded.declined_at),
+            refunded_at = COALESCE(payment_facts.refunded_at, excluded.refunded_at)",
     )
     .bind(payment.payment_id.to_string())
     .bind(fact.user_id.to_string())
@@ -183,8 +133,8 @@ async fn remember(
     execute(connection, "INSERT", "payment_facts", query).await?;
 
     let query = sqlx::query(
-        "INSERT INTO applied (payment_id, event_type, times) VALUES (?, ?, 1)
-         ON CONFLICT DO UPDATE SET times = times + 1",
+        "INSERT INTO applied (payment_id, event_type, times) VALUES ($1, $2, 1)
+         ON CONFLICT (payment_id, event_type) DO UPDATE SET times = applied.times + 1",
     )
     .bind(payment.payment_id.to_string())
     .bind(kind);
@@ -193,11 +143,11 @@ async fn remember(
 
 /// Runs one statement in a span of its own and says how many rows it touched.
 async fn execute(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     operation: &str,
     table: &str,
-    query: sqlx::query::Query<'_, Sqlite, SqliteArguments>,
+    query: sqlx::query::Query<'_, Any, AnyArguments>,
 ) -> sqlx::Result<u64> {
-    let done = query.execute(connection).instrument(db::span(db::SQLITE, operation, table)).await?;
+    let done = traced(span(connection, operation, table), query.execute(connection)).await?;
     Ok(done.rows_affected())
 }

@@ -1,10 +1,8 @@
 //! What the projections answer.
 
 use jiff::civil::Date;
-use observe::db;
+use product_bus::database::{Database, traced};
 use serde::{Deserialize, Serialize};
-use sqlx::SqlitePool;
-use tracing::Instrument;
 
 /// Days in one answer, newest first: enough for two years, and a bounded page.
 const ROWS_MAX: i64 = 1_000;
@@ -47,24 +45,23 @@ impl Period {
     }
 }
 
-pub(crate) async fn revenue(pool: &SqlitePool, period: Period) -> sqlx::Result<Vec<Revenue>> {
+pub(crate) async fn revenue(database: &Database, period: Period) -> sqlx::Result<Vec<Revenue>> {
     let (from, to) = period.bounds();
-    sqlx::query_as("SELECT * FROM revenue_by_day WHERE day BETWEEN ? AND ? ORDER BY day DESC, currency LIMIT ?")
-        .bind(from)
-        .bind(to)
-        .bind(ROWS_MAX)
-        .fetch_all(pool)
-        .instrument(db::span(db::SQLITE, "SELECT", "revenue_by_day"))
-        .await
+    let query =
+        sqlx::query_as("SELECT * FROM revenue_by_day WHERE day BETWEEN $1 AND $2 ORDER BY day DESC, currency LIMIT $3")
+            .bind(from)
+            .bind(to)
+            .bind(ROWS_MAX)
+            .fetch_all(database.readers());
+    traced(database.dialect().span("SELECT", "revenue_by_day"), query).await
 }
 
-pub(crate) async fn activity(pool: &SqlitePool, period: Period) -> sqlx::Result<Vec<Activity>> {
+pub(crate) async fn activity(database: &Database, period: Period) -> sqlx::Result<Vec<Activity>> {
     let (from, to) = period.bounds();
-    sqlx::query_as("SELECT * FROM activity_by_day WHERE day BETWEEN ? AND ? ORDER BY day DESC LIMIT ?")
+    let query = sqlx::query_as("SELECT * FROM activity_by_day WHERE day BETWEEN $1 AND $2 ORDER BY day DESC LIMIT $3")
         .bind(from)
         .bind(to)
         .bind(ROWS_MAX)
-        .fetch_all(pool)
-        .instrument(db::span(db::SQLITE, "SELECT", "activity_by_day"))
-        .await
+        .fetch_all(database.readers());
+    traced(database.dialect().span("SELECT", "activity_by_day"), query).await
 }

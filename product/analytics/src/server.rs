@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use anyhow::Context;
 use product_bus::Topic;
 use product_bus::consumer::{self, ConsumerConfig};
-use sqlx::SqlitePool;
+use product_bus::database::Database;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::handler::Analytics;
-use crate::{Args, SERVICE, database, http, projections};
+use crate::{Args, SERVICE, database, http};
 
 /// What is consumed, with the partitions that core creates.
 const TOPICS: [&str; 2] = ["users", "payments"];
@@ -21,7 +21,7 @@ const PARTITIONS: i32 = 4;
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
-    pool: SqlitePool,
+    database: Database,
     consumer: ConsumerConfig,
 }
 
@@ -31,12 +31,11 @@ impl Server {
             TcpListener::bind(args.analytics_listen).await.map_err(|error| unbound(args.analytics_listen, error))?;
         let address = listener.local_addr()?;
         let folder = args.data_dir.join("product");
-        std::fs::create_dir_all(&folder).with_context(|| format!("could not create {}", folder.display()))?;
-        let pool = database::open(&folder.join("analytics.db")).await?;
-        projections::migrate(&pool).await.context("could not prepare analytics.db")?;
+        let database = Database::open(args.analytics_database_url.as_deref(), &folder.join("analytics.db")).await?;
+        database::migrate(&database).await?;
         let topics = TOPICS.map(|name| Topic { name: name.to_owned(), partitions: PARTITIONS });
         info!(server.address = %address, "analytics is listening on {address}");
-        Ok(Server { listener, address, pool, consumer: ConsumerConfig::new(args.kafka, SERVICE, topics.into()) })
+        Ok(Server { listener, address, database, consumer: ConsumerConfig::new(args.kafka, SERVICE, topics.into()) })
     }
 
     /// The address that was bound, of use when the port was 0.
@@ -50,17 +49,17 @@ impl Server {
     }
 
     /// The database that the handler changes.
-    pub fn pool(&self) -> &SqlitePool {
-        &self.pool
+    pub fn database(&self) -> &Database {
+        &self.database
     }
 
     /// Serves until `stop` is cancelled, then finishes the event in hand.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let serve = axum::serve(self.listener, http::router(self.pool.clone()))
+        let serve = axum::serve(self.listener, http::router(self.database.clone()))
             .with_graceful_shutdown(stop.clone().cancelled_owned());
-        let consume = consumer::run(self.consumer, self.pool.clone(), Analytics::new(), stop);
+        let consume = consumer::run(self.consumer, self.database.clone(), Analytics::new(), stop);
         tokio::try_join!(async { serve.await.context("the HTTP interface ended") }, consume)?;
-        self.pool.close().await;
+        self.database.close().await;
         Ok(())
     }
 }

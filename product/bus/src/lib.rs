@@ -7,8 +7,11 @@
 
 pub mod broker;
 pub mod consumer;
+pub mod database;
 pub mod inbox;
 pub mod outbox;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 mod event;
 mod kafka;
@@ -16,5 +19,5 @@ mod measure;
 mod outage;
 mod spans;
 
-pub use event::Event;
+pub use event::{Event, INLINE};
 pub use kafka::{KafkaArgs, Topic, create_topics};

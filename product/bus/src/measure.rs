@@ -90,6 +90,10 @@ impl Backlog {
         backlog
     }
 
+    pub(crate) fn exists(&self) -> bool {
+        self.pending.load(Relaxed) > 0
+    }
+
     pub(crate) fn set(&self, pending: i64, oldest_age_ms: i64) {
         self.pending.store(pending, Relaxed);
         self.oldest_age_ms.store(oldest_age_ms, Relaxed);

@@ -9,7 +9,12 @@ pub struct Args {
     #[arg(long, env = "FAULTLINE_CORE_LISTEN", default_value = "127.0.0.1:7001")]
     pub core_listen: SocketAddr,
 
-    /// Folder of everything that is kept; core writes `product/core.db` in it and nothing else.
+    /// Database of core, such as postgres://core@127.0.0.1:5432/core. Without it the SQLite file `product/core.db` in the
+    /// data folder: nothing to install.
+    #[arg(long, env = "FAULTLINE_CORE_DATABASE_URL", hide_env_values = true)]
+    pub core_database_url: Option<String>,
+
+    /// Folder of everything that is kept; core writes below `product/` in it.
     #[arg(long, env = "FAULTLINE_DATA_DIR", default_value = "./data")]
     pub data_dir: PathBuf,
 

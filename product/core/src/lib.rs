@@ -1,4 +1,4 @@
-//! The core of the product: accounts, profiles and payments over HTTP, with one SQLite database.
+//! The core of the product: accounts, profiles and payments over HTTP, with one database.
 //!
 //! Every write commits its business row and its outbox row in one transaction; a relay inside this process
 //! publishes the outbox to Kafka. What follows from an event (receipts, webhooks, projections) is the business

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use crate::Args;
 use crate::acquirer::Acquirer;
-use crate::database::Database;
+use crate::database;
 use crate::domain::events;
 use crate::flows::Core;
 use crate::http;
@@ -42,12 +42,12 @@ impl Server {
     pub async fn bind(args: Args) -> anyhow::Result<Server> {
         let listener = listen(args.core_listen).await?;
         let address = listener.local_addr().context("could not read the address of the port")?;
-        let database = Database::open(&args.data_dir).await?;
+        let database = database::open(&args).await?;
         let metrics = Arc::new(Metrics::new());
         metrics.publish_password_limits(args.core_password_workers, args.core_password_waiting_max);
         let passwords =
             Passwords::new(args.core_password_workers, args.core_password_waiting_max, metrics.clone()).await?;
-        let relay = Relay::new(database.writer().clone(), args.kafka, "core", events::topics());
+        let relay = Relay::new(database.clone(), args.kafka, "core", events::topics());
         let acquirer_timeout = Duration::from_millis(args.acquirer_timeout_ms);
         let core = Core {
             database,

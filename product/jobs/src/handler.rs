@@ -6,7 +6,8 @@
 use anyhow::Context;
 use product_bus::Event;
 use product_bus::consumer::{Handler, HandlerError};
-use sqlx::{SqliteConnection, SqlitePool};
+use product_bus::database::Database;
+use sqlx::AnyConnection;
 use tracing::{Instrument, info, info_span};
 
 use crate::effects::{self, Effect};
@@ -16,21 +17,21 @@ use crate::receipt::Receipts;
 use crate::webhook::Webhooks;
 
 /// Acts on the events of `payments`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Jobs {
-    pool: SqlitePool,
+    database: Database,
     receipts: Receipts,
     webhooks: Webhooks,
     metrics: Metrics,
 }
 
 impl Jobs {
-    pub(crate) fn new(pool: SqlitePool, receipts: Receipts, webhooks: Webhooks) -> Jobs {
-        Jobs { pool, receipts, webhooks, metrics: Metrics::new() }
+    pub(crate) fn new(database: Database, receipts: Receipts, webhooks: Webhooks) -> Jobs {
+        Jobs { database, receipts, webhooks, metrics: Metrics::new() }
     }
 
     async fn receipt(&self, event: &Event, payment: &Payment, occasion: Occasion) -> Result<(), HandlerError> {
-        if effects::happened(&self.pool, event.id, Effect::Receipt).await? {
+        if effects::happened(&self.database, event.id, Effect::Receipt).await? {
             return Ok(());
         }
         let bytes = self
@@ -39,7 +40,7 @@ impl Jobs {
             .await
             .context("could not write the receipt")
             .map_err(HandlerError::Retry)?;
-        effects::note(&self.pool, event, payment, Effect::Receipt).await?;
+        effects::note(&self.database, event, payment, Effect::Receipt).await?;
         self.metrics.receipt_written(occasion);
         let (id, kind) = (payment.payment_id, occasion.name());
         info!(payment.id = %id, event.kind = event.kind, receipt.bytes = bytes, "wrote the {kind} receipt of payment {id}");
@@ -47,14 +48,14 @@ impl Jobs {
     }
 
     async fn webhook(&self, event: &Event, payment: &Payment) -> Result<(), HandlerError> {
-        if effects::happened(&self.pool, event.id, Effect::Webhook).await? {
+        if effects::happened(&self.database, event.id, Effect::Webhook).await? {
             return Ok(());
         }
         let sent = self.webhooks.send(event, payment).await;
         self.metrics.webhook_tried(sent.as_ref().err().map_or("delivered", |error| error.outcome()));
         // No log of the failure here: the consumer, which decides what follows from it, logs it once.
         sent.context("could not deliver the webhook").map_err(HandlerError::Retry)?;
-        effects::note(&self.pool, event, payment, Effect::Webhook).await?;
+        effects::note(&self.database, event, payment, Effect::Webhook).await?;
         let (id, kind) = (payment.payment_id, &event.kind);
         info!(payment.id = %id, event.kind = kind, "told the webhook receiver of {kind} of payment {id}");
         Ok(())
@@ -75,7 +76,7 @@ impl Handler for Jobs {
     }
 
     /// The transaction holds nothing but the inbox row: it says that every effect is noted.
-    async fn apply(&self, _transaction: &mut SqliteConnection, _event: &Event) -> Result<(), HandlerError> {
+    async fn apply(&self, _transaction: &mut AnyConnection, _event: &Event) -> Result<(), HandlerError> {
         Ok(())
     }
 }

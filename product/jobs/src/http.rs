@@ -6,9 +6,9 @@ use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use product_bus::database::Database;
 use serde::Deserialize;
 use serde_json::json;
-use sqlx::SqlitePool;
 use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
@@ -21,7 +21,7 @@ const RECEIPT_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; fra
 
 #[derive(Clone)]
 pub(crate) struct Interface {
-    pub(crate) pool: SqlitePool,
+    pub(crate) database: Database,
     pub(crate) receipts: Receipts,
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn router(interface: Interface) -> Router {
 }
 
 async fn effects(State(interface): State<Interface>) -> Response {
-    let lines = ReceiverStream::new(effects::lines(interface.pool));
+    let lines = ReceiverStream::new(effects::lines(interface.database));
     ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use product_bus::Topic;
 use product_bus::consumer::{self, ConsumerConfig};
-use sqlx::SqlitePool;
+use product_bus::database::Database;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -15,7 +15,7 @@ use crate::handler::Jobs;
 use crate::http::{self, Interface};
 use crate::receipt::Receipts;
 use crate::webhook::Webhooks;
-use crate::{Args, SERVICE, database, effects};
+use crate::{Args, SERVICE, database};
 
 /// The topic of payment events and its partitions, as core creates it.
 const PAYMENTS: &str = "payments";
@@ -30,7 +30,7 @@ const RETRY_DELAYS: [Duration; 4] =
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
-    pool: SqlitePool,
+    database: Database,
     jobs: Jobs,
     interface: Interface,
     consumer: ConsumerConfig,
@@ -43,17 +43,17 @@ impl Server {
         let folder = args.data_dir.join("product");
         let receipts = Receipts::open(folder.join("receipts"))
             .with_context(|| format!("could not create the folder of receipts in {}", folder.display()))?;
-        let pool = database::open(&folder.join("jobs.db")).await?;
-        effects::migrate(&pool).await.context("could not prepare jobs.db")?;
+        let database = Database::open(args.jobs_database_url.as_deref(), &folder.join("jobs.db")).await?;
+        database::migrate(&database).await?;
         let webhooks = Webhooks::new(&args.webhook_url, Duration::from_millis(args.webhook_timeout_ms));
         let topics = vec![Topic { name: PAYMENTS.to_owned(), partitions: PARTITIONS }];
         info!(server.address = %address, "jobs is listening on {address}");
         Ok(Server {
             listener,
             address,
-            jobs: Jobs::new(pool.clone(), receipts.clone(), webhooks),
-            interface: Interface { pool: pool.clone(), receipts },
-            pool,
+            jobs: Jobs::new(database.clone(), receipts.clone(), webhooks),
+            interface: Interface { database: database.clone(), receipts },
+            database,
             consumer: ConsumerConfig {
                 retry_delays: RETRY_DELAYS.to_vec(),
                 ..ConsumerConfig::new(args.kafka, SERVICE, topics)
@@ -80,9 +80,9 @@ impl Server {
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let serve = axum::serve(self.listener, http::router(self.interface))
             .with_graceful_shutdown(stop.clone().cancelled_owned());
-        let consume = consumer::run(self.consumer, self.pool.clone(), self.jobs, stop);
+        let consume = consumer::run(self.consumer, self.database.clone(), self.jobs, stop);
         tokio::try_join!(async { serve.await.context("the HTTP interface ended") }, consume)?;
-        self.pool.close().await;
+        self.database.close().await;
         Ok(())
     }
 }

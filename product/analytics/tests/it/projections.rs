@@ -3,6 +3,7 @@
 use expect_test::expect;
 use product_bus::Event;
 use product_bus::consumer::HandlerError;
+use product_bus::testing::TestDatabase;
 use tokio_util::sync::CancellationToken;
 
 use crate::stack::{DAY_NS, activity, effects, handle, payment, revenue, user, without_broker};
@@ -27,8 +28,8 @@ fn story() -> Vec<Event> {
 
 /// What the service answers after the events: revenue, activity, evidence.
 async fn told(events: &[Event]) -> String {
-    let folder = tempfile::tempdir().unwrap();
-    let server = without_broker(folder.path()).await;
+    let place = TestDatabase::create().await;
+    let server = without_broker(&place).await;
     for event in events {
         handle(&server, event).await.unwrap();
     }
@@ -63,8 +64,8 @@ async fn the_order_of_events_does_not_matter() {
 
 #[tokio::test]
 async fn what_cannot_be_counted_is_poison_and_what_is_not_ours_is_left_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = without_broker(folder.path()).await;
+    let place = TestDatabase::create().await;
+    let server = without_broker(&place).await;
     let mut nonsense = payment("payment.captured", 1, 100, 1250, "EUR");
     nonsense.data["amount_minor"] = "much".into();
     assert!(matches!(handle(&server, &nonsense).await, Err(HandlerError::Poison(_))));
@@ -80,8 +81,8 @@ async fn what_cannot_be_counted_is_poison_and_what_is_not_ours_is_left_alone() {
 
 #[tokio::test]
 async fn a_period_is_two_days_or_an_error() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = without_broker(folder.path()).await;
+    let place = TestDatabase::create().await;
+    let server = without_broker(&place).await;
     for event in story() {
         handle(&server, &event).await.unwrap();
     }

@@ -1,9 +1,8 @@
 //! An analytics service on a data folder of its own, and the events it is given.
 
-use std::path::Path;
-
 use product_analytics::{Activity, Args, Revenue, Server};
 use product_bus::consumer::{Handler, HandlerError};
+use product_bus::testing::TestDatabase;
 use product_bus::{Event, KafkaArgs};
 use serde_json::json;
 use uuid::Uuid;
@@ -12,18 +11,23 @@ pub(crate) const DAY_NS: i64 = 24 * 3600 * 1_000_000_000;
 /// 2026-11-22T12:00:00Z
 pub(crate) const NOON_NS: i64 = 1_795_348_800_000_000_000;
 
-pub(crate) fn args(folder: &Path, kafka: KafkaArgs) -> Args {
-    Args { analytics_listen: "127.0.0.1:0".parse().unwrap(), data_dir: folder.to_owned(), kafka }
+pub(crate) fn args(place: &TestDatabase, kafka: KafkaArgs) -> Args {
+    Args {
+        analytics_listen: "127.0.0.1:0".parse().unwrap(),
+        data_dir: place.folder().to_owned(),
+        analytics_database_url: place.url(),
+        kafka,
+    }
 }
 
 /// A service whose broker is never up: events are handed to its handler directly.
-pub(crate) async fn without_broker(folder: &Path) -> Server {
-    Server::bind(args(folder, KafkaArgs { bootstrap_servers: "127.0.0.1:1".to_owned() })).await.unwrap()
+pub(crate) async fn without_broker(place: &TestDatabase) -> Server {
+    Server::bind(args(place, KafkaArgs { bootstrap_servers: "127.0.0.1:1".to_owned() })).await.unwrap()
 }
 
 /// One event in a transaction of its own, as the consumer does it.
 pub(crate) async fn handle(server: &Server, event: &Event) -> Result<(), HandlerError> {
-    let mut transaction = server.pool().begin().await.unwrap();
+    let mut transaction = server.database().begin().await.unwrap();
     let done = server.handler().apply(&mut transaction, event).await;
     transaction.commit().await.unwrap();
     done
@@ -51,6 +55,8 @@ fn event(kind: &str, key: Uuid, data: serde_json::Value) -> Event {
         key: key.to_string(),
         time_ns: NOON_NS,
         data,
+        extensions: Default::default(),
+        sequence: None,
         traceparent: None,
         tracestate: None,
     }

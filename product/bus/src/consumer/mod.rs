@@ -13,11 +13,11 @@ mod tier;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::AnyConnection;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Event, KafkaArgs, Topic, inbox, measure::Lag};
+use crate::{Event, KafkaArgs, Topic, database::Database, inbox, measure::Lag};
 
 use forward::Forward;
 use reader::Reader;
@@ -68,7 +68,7 @@ pub trait Handler: Send + Sync + 'static {
     /// The effect. `transaction` also holds the event's inbox row: both are committed or neither.
     fn apply(
         &self,
-        transaction: &mut SqliteConnection,
+        transaction: &mut AnyConnection,
         event: &Event,
     ) -> impl Future<Output = Result<(), HandlerError>> + Send;
 }
@@ -76,11 +76,11 @@ pub trait Handler: Send + Sync + 'static {
 /// Consumes until `stop`; a broker that is away is waited for. Creates the inbox's tables itself.
 pub async fn run(
     config: ConsumerConfig,
-    pool: SqlitePool,
+    database: Database,
     handler: impl Handler,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    inbox::migrate(&pool).await.context("could not create the inbox")?;
+    inbox::migrate(&database).await.context("could not create the inbox")?;
     let tiers = Tier::all(&config.group, &config.topics, &config.retry_delays);
     let forward = Arc::new(Forward::new(&config)?);
     let handler = Arc::new(handler);
@@ -95,7 +95,7 @@ pub async fn run(
             group: config.group.clone(),
             lag: Lag::registered(&tier.group),
             tier,
-            pool: pool.clone(),
+            database: database.clone(),
             handler: handler.clone(),
             forward: forward.clone(),
         };

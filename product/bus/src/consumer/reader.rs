@@ -12,7 +12,6 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
     message::{BorrowedMessage, Message},
 };
-use sqlx::SqlitePool;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, warn};
@@ -24,7 +23,9 @@ use super::{
     tier::{self, Tier},
 };
 use crate::{
-    Event, KafkaArgs, Topic, create_topics, inbox,
+    Event, KafkaArgs, Topic, create_topics,
+    database::Database,
+    inbox,
     kafka::cluster_id,
     measure::{Lag, METRICS, consumption},
     outage::Outage,
@@ -47,7 +48,7 @@ pub(super) struct Reader<H> {
     pub(super) group: String,
     pub(super) tier: Tier,
     pub(super) lag: Arc<Lag>,
-    pub(super) pool: SqlitePool,
+    pub(super) database: Database,
     pub(super) handler: Arc<H>,
     pub(super) forward: Arc<Forward>,
 }
@@ -113,7 +114,7 @@ impl<'a, H: Handler> Session<'a, H> {
         let consumer = Arc::new(consumer);
         let cluster = cluster_id(&consumer).await?;
         create_topics(&reader.kafka, &tier::all_topics(&reader.group, &reader.topics, reader.retries)).await?;
-        let positions = inbox::positions(&reader.pool, &reader.tier.group, &cluster).await?;
+        let positions = inbox::positions(&reader.database, &reader.tier.group, &cluster).await?;
         if positions.is_empty() && reader.tier.attempt == 0 {
             info!("consumer {} reads cluster {cluster} from the beginning", reader.tier.group);
         }
@@ -133,7 +134,7 @@ impl<'a, H: Handler> Session<'a, H> {
                 _ = clock.tick() => {
                     self.check().await?;
                     self.write_positions().await?;
-                    inbox::prune(&self.reader.pool).await?;
+                    inbox::prune(&self.reader.database).await?;
                 }
                 message = self.consumer.recv() => {
                     let message = match message {
@@ -189,7 +190,7 @@ impl<'a, H: Handler> Session<'a, H> {
 
     /// An error means that nothing is decided and the message has to be read again.
     async fn dispose(&self, message: &BorrowedMessage<'_>) -> anyhow::Result<Outcome> {
-        let Reader { pool, group, forward, tier, .. } = self.reader;
+        let Reader { database, group, forward, tier, .. } = self.reader;
         let key = String::from_utf8_lossy(message.key().unwrap_or_default());
         let headers = forward::headers(message);
         let event = match Event::decode(&key, &headers, message.payload().unwrap_or_default()) {
@@ -201,7 +202,7 @@ impl<'a, H: Handler> Session<'a, H> {
                 return Ok(Outcome::DeadLettered);
             }
         };
-        if inbox::knows(pool, group, event.id).await? {
+        if inbox::knows(database, group, event.id).await? {
             return Ok(Outcome::Duplicate);
         }
         let span = spans::process(message.topic(), message.partition(), message.offset(), &tier.group, &event);
@@ -225,11 +226,11 @@ impl<'a, H: Handler> Session<'a, H> {
 
     /// Inbox row, effect and position in one transaction. Outer error: the database; inner: the handler. False: known.
     async fn act(&self, message: &BorrowedMessage<'_>, event: &Event) -> anyhow::Result<Result<bool, HandlerError>> {
-        let Reader { pool, group, handler, tier, .. } = self.reader;
+        let Reader { database, group, handler, tier, .. } = self.reader;
         if let Err(error) = handler.before(event).await {
             return Ok(Err(error));
         }
-        let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.context("could not begin")?;
+        let mut transaction = database.begin().await.context("could not begin")?;
         if !inbox::add(&mut transaction, group, event.id).await? {
             return Ok(Ok(false));
         }
@@ -238,7 +239,7 @@ impl<'a, H: Handler> Session<'a, H> {
         }
         let place = (message.topic().to_owned(), message.partition());
         inbox::set_position(&mut transaction, &tier.group, &self.cluster, &place, message.offset() + 1).await?;
-        transaction.commit().await.context("could not commit")?;
+        database.commit(transaction).await.context("could not commit")?;
         Ok(Ok(true))
     }
 
@@ -273,11 +274,12 @@ impl<'a, H: Handler> Session<'a, H> {
         if moved.is_empty() {
             return Ok(());
         }
-        let mut transaction = self.reader.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let database = &self.reader.database;
+        let mut transaction = database.begin().await?;
         for (place, offset) in &moved {
             inbox::set_position(&mut transaction, &self.reader.tier.group, &self.cluster, place, *offset).await?;
         }
-        transaction.commit().await?;
+        database.commit(transaction).await?;
         Ok(())
     }
 

@@ -1,8 +1,9 @@
 //! Empties the outbox into Kafka: in order, woken by commits and by a clock, and again from the start when the log it
-//! filled is gone.
+//! filled is gone. Behind a closed gate it talks to no broker until a row is wanted.
 
 use std::{
-    sync::Arc,
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
@@ -14,14 +15,14 @@ use rdkafka::{
     message::{Header, OwnedHeaders},
     producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer, future_producer::FutureProducerContext},
 };
-use sqlx::SqlitePool;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{Span, debug, info};
 
 use super::rows::{self, Row, Sent};
 use crate::{
     Event, KafkaArgs, Topic, create_topics,
+    database::Database,
     kafka::{Connected, Quiet, cluster_id, end_offset},
     measure::{Backlog, METRICS, destination},
     outage::Outage,
@@ -51,25 +52,27 @@ impl Waker {
 }
 
 pub struct Relay {
-    pool: SqlitePool,
+    database: Database,
     kafka: KafkaArgs,
     source: String,
     topics: Vec<Topic>,
     retained: Duration,
     commits: Arc<Notify>,
+    gate: Option<watch::Receiver<bool>>,
     backlog: Arc<Backlog>,
 }
 
 impl Relay {
     /// `source` is the CloudEvents source ("core"); `topics` are created when missing.
-    pub fn new(pool: SqlitePool, kafka: KafkaArgs, source: &str, topics: Vec<Topic>) -> Self {
+    pub fn new(database: Database, kafka: KafkaArgs, source: &str, topics: Vec<Topic>) -> Self {
         Self {
-            pool,
+            database,
             kafka,
             source: source.to_owned(),
             topics,
             retained: RETAINED_DEFAULT,
             commits: Arc::default(),
+            gate: None,
             backlog: Backlog::registered(),
         }
     }
@@ -79,65 +82,108 @@ impl Relay {
         Self { retained, ..self }
     }
 
+    /// While `gate` says false nobody listens: rows wait, no broker is talked to, and what outlives its time is pruned
+    /// unpublished. A row that is wanted all the same goes, with what stands before it. True publishes the backlog.
+    pub fn gate(self, gate: watch::Receiver<bool>) -> Self {
+        Self { gate: Some(gate), ..self }
+    }
+
     pub fn waker(&self) -> Waker {
         Waker(self.commits.clone())
     }
 
     /// Publishes until `stop`, then for a moment what is already committed; a broker that is away is waited for.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        rows::migrate(&self.pool).await.context("could not create the outbox")?;
+        rows::migrate(&self.database).await.context("could not create the outbox")?;
         let mut outage = Outage::new("relay".to_owned());
-        while let Err(error) = self.session(&stop, &mut outage).await {
-            if stop.is_cancelled() {
-                break;
+        while self.until_needed(&stop).await {
+            if let Err(error) = self.session(&stop, &mut outage).await {
+                if stop.is_cancelled() {
+                    break;
+                }
+                // Only for the gauge: a database that is busy is no reason to end.
+                let _ = self.measure().await;
+                outage.failed(&error, &stop).await;
             }
-            // Only for the gauge: a database that is busy is no reason to end.
-            if let Ok((pending, age_ms)) = rows::backlog(&self.pool).await {
-                self.backlog.set(pending, age_ms);
-            }
-            outage.failed(&error, &stop).await;
         }
         Ok(())
+    }
+
+    fn is_open(&self) -> bool {
+        self.gate.as_ref().is_none_or(|gate| *gate.borrow())
+    }
+
+    /// Waits behind the closed gate for it to open or for a row that is wanted. False: stopped.
+    async fn until_needed(&self, stop: &CancellationToken) -> bool {
+        while !stop.is_cancelled() {
+            // A database that does not answer is for the session to tell.
+            if self.is_open() || self.keep_house().await.is_err() || self.backlog.exists() {
+                return true;
+            }
+            self.pause(false, stop).await;
+        }
+        false
+    }
+
+    /// Until a commit, the gate is no more as it was, the clock or the end.
+    async fn pause(&self, open: bool, stop: &CancellationToken) {
+        let gate_moves = async {
+            let moved = match self.gate.clone() {
+                Some(mut gate) => gate.wait_for(|now| *now != open).await.is_ok(),
+                None => false,
+            };
+            if !moved {
+                std::future::pending::<()>().await; // nobody holds the gate
+            }
+        };
+        tokio::select! {
+            () = self.commits.notified() => {}
+            () = tokio::time::sleep(CLOCK) => {}
+            () = gate_moves => {}
+            () = stop.cancelled() => {}
+        }
     }
 
     /// One producer, one cluster. Any doubt about either is an error, and a new session settles it.
     async fn session(&self, stop: &CancellationToken, outage: &mut Outage) -> anyhow::Result<()> {
         let session = Session::open(self).await?;
-        let mut cursor = session.begin().await?;
+        session.begin().await?;
         outage.over();
         let mut checked = Instant::now();
         let mut drain_until = None;
         loop {
             if checked.elapsed() >= CLOCK {
                 session.check().await?;
-                self.keep_house(cursor).await?;
+                self.keep_house().await?;
                 checked = Instant::now();
             }
             if stop.is_cancelled() && *drain_until.get_or_insert_with(|| Instant::now() + DRAIN_MAX) < Instant::now() {
                 return Ok(());
             }
-            let rows = rows::after(&self.pool, cursor, BATCH_ROWS_MAX).await?;
+            let open = self.is_open();
+            let rows = rows::next(&self.database, open, BATCH_ROWS_MAX).await?;
             if !rows.is_empty() {
-                cursor = session.publish(rows).await?;
-            } else if stop.is_cancelled() {
+                session.publish(rows).await?;
+            } else if stop.is_cancelled() || !open {
                 return Ok(());
             } else {
-                tokio::select! {
-                    _ = self.commits.notified() => {}
-                    _ = tokio::time::sleep(CLOCK) => {}
-                    _ = stop.cancelled() => {}
-                }
+                self.pause(open, stop).await;
             }
         }
     }
 
-    async fn keep_house(&self, cursor: i64) -> sqlx::Result<()> {
-        let (pending, age_ms) = rows::backlog(&self.pool).await?;
+    async fn measure(&self) -> sqlx::Result<()> {
+        let (pending, age_ms) = rows::backlog(&self.database, self.is_open()).await?;
         self.backlog.set(pending, age_ms);
+        Ok(())
+    }
+
+    async fn keep_house(&self) -> sqlx::Result<()> {
+        self.measure().await?;
         let age_ns = i64::try_from(self.retained.as_nanos()).unwrap_or(i64::MAX);
-        let pruned = rows::prune(&self.pool, cursor, age_ns, PRUNED_ROWS_MAX).await?;
+        let pruned = rows::prune(&self.database, self.is_open(), age_ns, PRUNED_ROWS_MAX).await?;
         if pruned > 0 {
-            debug!("pruned {pruned} published events");
+            debug!("pruned {pruned} events");
         }
         Ok(())
     }
@@ -147,6 +193,8 @@ struct Session<'a> {
     relay: &'a Relay,
     producer: Arc<FutureProducer<Quiet>>,
     cluster: String,
+    /// Per partition, below which offset nothing of ours can arrive any more.
+    ends: Mutex<HashMap<(String, i32), i64>>,
 }
 
 impl Connected for FutureProducer<Quiet> {
@@ -173,21 +221,26 @@ impl<'a> Session<'a> {
         let producer = Arc::new(producer);
         let cluster = cluster_id(&producer).await?;
         create_topics(&relay.kafka, &relay.topics).await?;
-        Ok(Self { relay, producer, cluster })
+        Ok(Self { relay, producer, cluster, ends: Mutex::default() })
     }
 
-    async fn begin(&self) -> anyhow::Result<i64> {
-        let cursor = rows::begin(&self.relay.pool, &self.cluster).await?;
-        for (topic, partition, expected) in rows::ends(&self.relay.pool).await? {
+    async fn begin(&self) -> anyhow::Result<()> {
+        rows::begin(&self.relay.database, &self.cluster).await?;
+        for (topic, partition, expected) in rows::ends(&self.relay.database).await? {
             let end = end_offset(&self.producer, &topic, partition).await?;
             if end < expected {
                 info!("{topic}/{partition} ends at {end}, not at {expected}: publishing everything retained again");
-                rows::restart(&self.relay.pool, &self.cluster).await?;
-                return Ok(0);
+                rows::restart(&self.relay.database, &self.cluster).await?;
+                return Ok(());
             }
+            self.ends().insert((topic, partition), end);
         }
-        info!("relay publishes to cluster {} from row {cursor} on", self.cluster);
-        Ok(cursor)
+        info!("relay publishes to cluster {}", self.cluster);
+        Ok(())
+    }
+
+    fn ends(&self) -> MutexGuard<'_, HashMap<(String, i32), i64>> {
+        self.ends.lock().expect("no code panics while it holds the ends")
     }
 
     async fn check(&self) -> anyhow::Result<()> {
@@ -196,8 +249,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Publishes rows in order and returns the cursor after them.
-    async fn publish(&self, rows: Vec<Row>) -> anyhow::Result<i64> {
+    /// Publishes rows in order and marks them.
+    async fn publish(&self, rows: Vec<Row>) -> anyhow::Result<()> {
         let mut on_the_way = Vec::with_capacity(rows.len());
         for row in rows {
             on_the_way.push(self.send(row)?);
@@ -217,12 +270,8 @@ impl<'a> Session<'a> {
             }
         }
         self.expect_growth(&sent).await?;
-        rows::mark(&self.relay.pool, &self.cluster, &sent).await?;
-        match (failure, sent.last()) {
-            (Some(error), _) => Err(error),
-            (None, Some(last)) => Ok(last.id),
-            (None, None) => anyhow::bail!("a batch was empty"),
-        }
+        rows::mark(&self.relay.database, &self.cluster, &sent).await?;
+        failure.map_or(Ok(()), Err)
     }
 
     fn send(&self, row: Row) -> anyhow::Result<OnTheWay> {
@@ -237,8 +286,8 @@ impl<'a> Session<'a> {
             span
         };
         let mut headers = OwnedHeaders::new();
-        for (key, value) in event.headers(&self.relay.source) {
-            headers = headers.insert(Header { key, value: Some(&value) });
+        for (key, value) in &event.headers(&self.relay.source) {
+            headers = headers.insert(Header { key, value: Some(value) });
         }
         for (key, value) in event.trace_headers() {
             headers = headers.insert(Header { key, value: Some(value) });
@@ -248,16 +297,20 @@ impl<'a> Session<'a> {
         Ok(OnTheWay { id, topic, event, span, delivery })
     }
 
-    /// An offset below one we already got means that the log began anew.
+    /// An offset below one we already got means that the log began anew. Only our own messages are compared: another
+    /// relay may publish for a moment, while one process takes over from another.
     async fn expect_growth(&self, sent: &[Sent]) -> anyhow::Result<()> {
-        let ends = rows::ends(&self.relay.pool).await?;
-        let shrunk = sent.iter().find(|sent| {
-            ends.iter().any(|(topic, partition, end)| {
-                *topic == sent.topic && *partition == sent.partition && sent.offset < *end
+        let shrunk = {
+            let mut ends = self.ends();
+            sent.iter().find(|sent| {
+                let end = ends.entry((sent.topic.clone(), sent.partition)).or_default();
+                let shrunk = sent.offset < *end;
+                *end = sent.offset + 1;
+                shrunk
             })
-        });
+        };
         if let Some(Sent { topic, partition, .. }) = shrunk {
-            rows::restart(&self.relay.pool, &self.cluster).await?;
+            rows::restart(&self.relay.database, &self.cluster).await?;
             anyhow::bail!("{topic}/{partition} began anew");
         }
         Ok(())

@@ -1,74 +1,89 @@
-//! The outbox in SQLite. Rows are published in the order of their ids, which is the order of commits: SQLite has one
-//! writer. So one number, the cursor, tells what the current cluster has.
+//! The outbox in the database. What was never published has no cluster and a partial index; what an earlier log had and
+//! the current one lacks lies between the two ids of the cursor and is published first, so that keys keep their order.
 
-use sqlx::{FromRow, SqlitePool};
+use std::collections::BTreeMap;
+
+use sqlx::{AnyConnection, FromRow, migrate::Migrator};
 use uuid::Uuid;
 
-use crate::{Event, event::now_ns};
+use crate::{
+    Event,
+    database::{Database, Dialect},
+    event::now_ns,
+};
 
-const SCHEMA: [&str; 3] = [
-    "CREATE TABLE IF NOT EXISTS outbox (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        event_id BLOB NOT NULL,
-        topic TEXT NOT NULL,
-        key TEXT NOT NULL,
-        kind TEXT NOT NULL,
-        version INTEGER NOT NULL,
-        time_ns INTEGER NOT NULL,
-        data TEXT NOT NULL,
-        traceparent TEXT,
-        tracestate TEXT,
-        created_ns INTEGER NOT NULL,
-        -- Where it was published last; NULL: never.
-        cluster TEXT,
-        partition INTEGER,
-        offset INTEGER,
-        -- Context of the span that sent it first: whoever processes it is that span's child.
-        sent_traceparent TEXT,
-        sent_tracestate TEXT
-    ) STRICT",
-    "CREATE TABLE IF NOT EXISTS outbox_cursor (
-        one INTEGER PRIMARY KEY CHECK (one = 1),
-        cluster TEXT NOT NULL,
-        -- Everything up to this id is in the cluster's log.
-        id INTEGER NOT NULL
-    ) STRICT",
-    "CREATE TABLE IF NOT EXISTS outbox_end (
-        topic TEXT NOT NULL,
-        partition INTEGER NOT NULL,
-        -- One past the last offset we got: a log that ends before it has lost something.
-        offset INTEGER NOT NULL,
-        PRIMARY KEY (topic, partition)
-    ) STRICT",
-];
+/// Beyond it a backlog is only "many": counting it would cost more than knowing it helps.
+const COUNTED_MAX: i64 = 100_000;
 
-/// Creates the tables if they are missing.
-pub async fn migrate(pool: &SqlitePool) -> sqlx::Result<()> {
-    for statement in SCHEMA {
-        sqlx::query(statement).execute(pool).await?;
-    }
-    Ok(())
+/// How the tables of the outbox came to be, for [`migrate`] and for going back.
+pub fn migrations(dialect: Dialect) -> Migrator {
+    let mut migrations = match dialect {
+        Dialect::Sqlite => sqlx::migrate!("migrations/outbox/sqlite"),
+        Dialect::Postgres => sqlx::migrate!("migrations/outbox/postgres"),
+    };
+    migrations.dangerous_set_table_name("_outbox_migrations");
+    migrations
 }
 
-/// Rows not yet published to the cluster in use.
-pub async fn pending(pool: &SqlitePool) -> sqlx::Result<i64> {
-    Ok(backlog(pool).await?.0)
+/// Creates the tables or brings them up to date.
+pub async fn migrate(database: &Database) -> anyhow::Result<()> {
+    database.migrate(&migrations(database.dialect())).await
 }
 
-/// The same with the age of the oldest, milliseconds.
-pub(super) async fn backlog(pool: &SqlitePool) -> sqlx::Result<(i64, i64)> {
-    let (pending, oldest): (i64, Option<i64>) = sqlx::query_as(
-        // By the ends of the key, which has no gaps: after a restart everything retained is pending, and a count would read it.
-        "WITH sent AS (
-             SELECT max(coalesce((SELECT id FROM outbox_cursor), 0), coalesce((SELECT min(id) FROM outbox), 1) - 1) AS id
-         )
-         SELECT max(coalesce((SELECT max(id) FROM outbox), 0) - sent.id, 0),
-                (SELECT created_ns FROM outbox WHERE outbox.id > sent.id ORDER BY outbox.id LIMIT 1)
-         FROM sent",
+/// Rows that the cluster in use does not have, counted up to 100,000.
+pub async fn pending(database: &Database) -> sqlx::Result<i64> {
+    Ok(backlog(database, true).await?.0)
+}
+
+/// Those of them that somebody waits for, and what goes before them.
+pub async fn wanted(database: &Database) -> sqlx::Result<i64> {
+    Ok(backlog(database, false).await?.0)
+}
+
+/// What is to be published, with the age of the oldest in milliseconds; behind a closed gate only what is wanted.
+pub(super) async fn backlog(database: &Database, open: bool) -> sqlx::Result<(i64, i64)> {
+    let mut connection = database.read().await?;
+    let Some(until) = unpublished_until(&mut connection, open).await? else { return Ok((0, 0)) };
+    let unpublished: i64 = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM (SELECT 1 FROM outbox WHERE cluster IS NULL AND id <= $1 LIMIT $2) AS counted",
     )
-    .fetch_one(pool)
+    .bind(until)
+    .bind(COUNTED_MAX)
+    .fetch_one(&mut *connection)
     .await?;
-    Ok((pending, oldest.map_or(0, |oldest| (now_ns() - oldest).max(0) / 1_000_000)))
+    let Cursor { after, until } = cursor(&mut connection).await?;
+    let oldest = if after < until {
+        sqlx::query_scalar("SELECT created_ns FROM outbox WHERE id > $1 ORDER BY id LIMIT 1").bind(after)
+    } else {
+        sqlx::query_scalar("SELECT created_ns FROM outbox WHERE cluster IS NULL ORDER BY id LIMIT 1")
+    };
+    let oldest: Option<i64> = oldest.fetch_optional(&mut *connection).await?;
+    let age_ms = oldest.map_or(0, |oldest| (now_ns() - oldest).max(0) / 1_000_000);
+    // What is to be published again is told by the ends of the key, which has few gaps: it may be everything retained.
+    Ok((unpublished + (until - after).max(0), age_ms))
+}
+
+/// The last unpublished row that may go; none when nobody waits for any.
+async fn unpublished_until(connection: &mut AnyConnection, open: bool) -> sqlx::Result<Option<i64>> {
+    if open {
+        return Ok(Some(i64::MAX));
+    }
+    sqlx::query_scalar("SELECT id FROM outbox WHERE cluster IS NULL AND wanted = 1 ORDER BY id DESC LIMIT 1")
+        .fetch_optional(connection)
+        .await
+}
+
+/// Ids after `after` up to `until` were published to a log that is gone.
+#[derive(Clone, Copy, Debug, Default, FromRow)]
+struct Cursor {
+    #[sqlx(rename = "id")]
+    after: i64,
+    until: i64,
+}
+
+async fn cursor(connection: &mut AnyConnection) -> sqlx::Result<Cursor> {
+    let cursor = sqlx::query_as("SELECT id, until FROM outbox_cursor").fetch_optional(connection).await?;
+    Ok(cursor.unwrap_or_default())
 }
 
 /// A row to publish.
@@ -79,9 +94,10 @@ pub(super) struct Row {
     event_id: Vec<u8>,
     key: String,
     kind: String,
-    version: u32,
+    version: i32,
     time_ns: i64,
     data: String,
+    extensions: String,
     traceparent: Option<String>,
     tracestate: Option<String>,
     sent_traceparent: Option<String>,
@@ -101,13 +117,16 @@ impl Row {
             Some(sent) if self.cluster.is_some() => (Some(sent), self.sent_tracestate),
             _ => (self.traceparent, self.tracestate),
         };
+        let extensions: BTreeMap<String, String> = serde_json::from_str(&self.extensions)?;
         let event = Event {
             id: Uuid::from_slice(&self.event_id)?,
             kind: self.kind,
-            version: self.version,
+            version: u32::try_from(self.version)?,
             key: self.key,
             time_ns: self.time_ns,
             data: serde_json::Value::Null, // the text is sent as it is
+            extensions,
+            sequence: Some(self.id),
             traceparent,
             tracestate,
         };
@@ -115,15 +134,35 @@ impl Row {
     }
 }
 
-pub(super) async fn after(pool: &SqlitePool, cursor: i64, rows_max: i64) -> sqlx::Result<Vec<Row>> {
+/// The rows to publish next, in order: first what a log has lost, then what is new. Behind a closed gate rows go only as
+/// far as one that is wanted, and so still in the order of their keys.
+pub(super) async fn next(database: &Database, open: bool, rows_max: i64) -> sqlx::Result<Vec<Row>> {
+    let mut connection = database.read().await?;
+    let Some(last) = unpublished_until(&mut connection, open).await? else { return Ok(Vec::new()) };
+    let Cursor { after, until } = cursor(&mut connection).await?;
+    if after < until {
+        let again: Vec<Row> = sqlx::query_as(
+            "SELECT id, topic, event_id, key, kind, version, time_ns, data, extensions, traceparent, tracestate,
+                    sent_traceparent, sent_tracestate, cluster
+             FROM outbox WHERE cluster IS NOT NULL AND id > $1 AND id <= $2 ORDER BY id LIMIT $3",
+        )
+        .bind(after)
+        .bind(until)
+        .bind(rows_max)
+        .fetch_all(&mut *connection)
+        .await?;
+        if !again.is_empty() {
+            return Ok(again);
+        }
+    }
     sqlx::query_as(
-        "SELECT id, topic, event_id, key, kind, version, time_ns, data, traceparent, tracestate,
+        "SELECT id, topic, event_id, key, kind, version, time_ns, data, extensions, traceparent, tracestate,
                 sent_traceparent, sent_tracestate, cluster
-         FROM outbox WHERE id > ? ORDER BY id LIMIT ?",
+         FROM outbox WHERE cluster IS NULL AND id <= $1 ORDER BY id LIMIT $2",
     )
-    .bind(cursor)
+    .bind(last)
     .bind(rows_max)
-    .fetch_all(pool)
+    .fetch_all(&mut *connection)
     .await
 }
 
@@ -137,44 +176,43 @@ pub(super) struct Sent {
     pub(super) tracestate: Option<String>,
 }
 
-/// The cursor in `cluster`; a cluster not seen before starts from the first row retained.
-pub(super) async fn begin(pool: &SqlitePool, cluster: &str) -> sqlx::Result<i64> {
-    let known: Option<(String, i64)> =
-        sqlx::query_as("SELECT cluster, id FROM outbox_cursor").fetch_optional(pool).await?;
-    match known {
-        Some((known, cursor)) if known == cluster => Ok(cursor),
-        _ => {
-            restart(pool, cluster).await?;
-            Ok(0)
-        }
-    }
+/// Starts or goes on in `cluster`; one not met before gets everything retained.
+pub(super) async fn begin(database: &Database, cluster: &str) -> sqlx::Result<()> {
+    let known: Option<String> =
+        sqlx::query_scalar("SELECT cluster FROM outbox_cursor").fetch_optional(database.readers()).await?;
+    if known.as_deref() == Some(cluster) { Ok(()) } else { restart(database, cluster).await }
 }
 
-/// Everything retained is to be published again.
-pub(super) async fn restart(pool: &SqlitePool, cluster: &str) -> sqlx::Result<()> {
-    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
-    sqlx::query("INSERT OR REPLACE INTO outbox_cursor (one, cluster, id) VALUES (1, ?, 0)")
-        .bind(cluster)
-        .execute(&mut *transaction)
-        .await?;
+/// Everything that was published is to be published again.
+pub(super) async fn restart(database: &Database, cluster: &str) -> sqlx::Result<()> {
+    let mut transaction = database.begin().await?;
+    sqlx::query(
+        "INSERT INTO outbox_cursor (one, cluster, id, until)
+         VALUES (1, $1, 0, COALESCE((SELECT id FROM outbox WHERE cluster IS NOT NULL ORDER BY id DESC LIMIT 1), 0))
+         ON CONFLICT (one) DO UPDATE SET cluster = excluded.cluster, id = excluded.id, until = excluded.until",
+    )
+    .bind(cluster)
+    .execute(&mut *transaction)
+    .await?;
     sqlx::query("DELETE FROM outbox_end").execute(&mut *transaction).await?;
-    transaction.commit().await
+    database.commit(transaction).await
 }
 
 /// How far each partition must reach.
-pub(super) async fn ends(pool: &SqlitePool) -> sqlx::Result<Vec<(String, i32, i64)>> {
-    sqlx::query_as("SELECT topic, partition, offset FROM outbox_end").fetch_all(pool).await
+pub(super) async fn ends(database: &Database) -> sqlx::Result<Vec<(String, i32, i64)>> {
+    sqlx::query_as("SELECT topic, partition, log_offset FROM outbox_end").fetch_all(database.readers()).await
 }
 
-/// Notes where rows went and moves the cursor past them.
-pub(super) async fn mark(pool: &SqlitePool, cluster: &str, sent: &[Sent]) -> sqlx::Result<()> {
+/// Notes where rows went; the cursor moves past those of an earlier log.
+pub(super) async fn mark(database: &Database, cluster: &str, sent: &[Sent]) -> sqlx::Result<()> {
     let Some(last) = sent.last() else { return Ok(()) };
-    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
+    let mut transaction = database.begin().await?;
+    let mut ends: BTreeMap<(&str, i32), i64> = BTreeMap::new();
     for row in sent {
         sqlx::query(
-            "UPDATE outbox SET cluster = ?, partition = ?, offset = ?,
-                    sent_traceparent = coalesce(sent_traceparent, ?), sent_tracestate = coalesce(sent_tracestate, ?)
-             WHERE id = ?",
+            "UPDATE outbox SET cluster = $1, partition = $2, log_offset = $3,
+                    sent_traceparent = COALESCE(sent_traceparent, $4), sent_tracestate = COALESCE(sent_tracestate, $5)
+             WHERE id = $6",
         )
         .bind(cluster)
         .bind(row.partition)
@@ -184,30 +222,43 @@ pub(super) async fn mark(pool: &SqlitePool, cluster: &str, sent: &[Sent]) -> sql
         .bind(row.id)
         .execute(&mut *transaction)
         .await?;
-        sqlx::query("INSERT OR REPLACE INTO outbox_end (topic, partition, offset) VALUES (?, ?, ?)")
-            .bind(&row.topic)
-            .bind(row.partition)
-            .bind(row.offset + 1)
-            .execute(&mut *transaction)
-            .await?;
+        ends.insert((&row.topic, row.partition), row.offset + 1);
     }
-    sqlx::query("UPDATE outbox_cursor SET id = ? WHERE cluster = ?")
+    for ((topic, partition), end) in ends {
+        // Two relays may publish for a moment, while one process takes over from another.
+        sqlx::query(
+            "INSERT INTO outbox_end (topic, partition, log_offset) VALUES ($1, $2, $3)
+             ON CONFLICT (topic, partition) DO UPDATE SET log_offset = excluded.log_offset
+             WHERE excluded.log_offset > outbox_end.log_offset",
+        )
+        .bind(topic)
+        .bind(partition)
+        .bind(end)
+        .execute(&mut *transaction)
+        .await?;
+    }
+    sqlx::query("UPDATE outbox_cursor SET id = $1 WHERE cluster = $2 AND id < $1 AND id < until")
         .bind(last.id)
         .bind(cluster)
         .execute(&mut *transaction)
         .await?;
-    transaction.commit().await
+    database.commit(transaction).await
 }
 
-/// Deletes at most `rows_max` published rows older than `age_ns`; returns how many.
-pub(super) async fn prune(pool: &SqlitePool, cursor: i64, age_ns: i64, rows_max: i64) -> sqlx::Result<u64> {
+/// Deletes at most `rows_max` rows older than `age_ns` that were published, or, behind a closed gate, that nobody waits
+/// for; returns how many.
+pub(super) async fn prune(database: &Database, open: bool, age_ns: i64, rows_max: i64) -> sqlx::Result<u64> {
+    let Cursor { after, until } = cursor(&mut *database.read().await?).await?;
     let deleted = sqlx::query(
-        "DELETE FROM outbox WHERE created_ns < ? AND id IN (SELECT id FROM outbox WHERE id <= ? ORDER BY id LIMIT ?)",
+        "DELETE FROM outbox WHERE created_ns < $1 AND id IN (SELECT id FROM outbox ORDER BY id LIMIT $2)
+         AND (id <= $3 OR id > $4) AND (cluster IS NOT NULL OR wanted < $5)",
     )
     .bind(now_ns().saturating_sub(age_ns))
-    .bind(cursor)
     .bind(rows_max)
-    .execute(pool)
+    .bind(after)
+    .bind(until)
+    .bind(i16::from(!open))
+    .execute(database.writer())
     .await?;
     Ok(deleted.rows_affected())
 }

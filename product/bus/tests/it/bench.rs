@@ -7,14 +7,11 @@ use product_bus::{
     Event, KafkaArgs, Topic,
     broker::{self, Broker},
     consumer::{self, ConsumerConfig, Handler, HandlerError},
+    database::{Database, Dialect},
     outbox,
 };
 use serde_json::{Value, json};
-use sqlx::{
-    SqliteConnection, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
-};
-use tempfile::TempDir;
+use sqlx::AnyConnection;
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -73,33 +70,24 @@ impl TestBroker {
     }
 }
 
-pub(crate) async fn database(folder: &TempDir, name: &str) -> SqlitePool {
-    let options = SqliteConnectOptions::new()
-        .filename(folder.path().join(name))
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .busy_timeout(Duration::from_secs(10));
-    SqlitePoolOptions::new().max_connections(4).connect_with(options).await.expect("a database")
-}
-
 /// Something that makes events.
 pub(crate) struct Product {
-    pub(crate) pool: SqlitePool,
+    pub(crate) database: Database,
     waker: outbox::Waker,
     relay: Running,
 }
 
 impl Product {
-    pub(crate) async fn start(pool: SqlitePool, kafka: KafkaArgs) -> Self {
-        outbox::migrate(&pool).await.expect("tables");
-        let relay = outbox::Relay::new(pool.clone(), kafka, "test", vec![topic()]);
+    pub(crate) async fn start(database: Database, kafka: KafkaArgs) -> Self {
+        outbox::migrate(&database).await.expect("tables");
+        let relay = outbox::Relay::new(database.clone(), kafka, "test", vec![topic()]);
         let waker = relay.waker();
-        Self { pool, waker, relay: Running::spawn(|stop| relay.run(stop)) }
+        Self { database, waker, relay: Running::spawn(|stop| relay.run(stop)) }
     }
 
     pub(crate) async fn say(&self, key: &str, data: Value) -> Event {
         let event = Event::new("thing.happened", key, data);
-        let mut transaction = self.pool.begin().await.expect("a transaction");
+        let mut transaction = self.database.begin().await.expect("a transaction");
         outbox::enqueue(&mut transaction, &topic().name, &event).await.expect("a row");
         transaction.commit().await.expect("a commit");
         self.waker.committed();
@@ -124,8 +112,8 @@ pub(crate) struct Scribe {
 }
 
 impl Handler for Scribe {
-    async fn apply(&self, transaction: &mut SqliteConnection, event: &Event) -> Result<(), HandlerError> {
-        sqlx::query("INSERT INTO effect (key, n) VALUES (?, ?)")
+    async fn apply(&self, transaction: &mut AnyConnection, event: &Event) -> Result<(), HandlerError> {
+        sqlx::query("INSERT INTO effect (key, n) VALUES ($1, $2)")
             .bind(&event.key)
             .bind(event.data["n"].as_i64())
             .execute(transaction)
@@ -147,25 +135,30 @@ impl Handler for Scribe {
 
 /// Something that acts on events.
 pub(crate) struct Consumer {
-    pub(crate) pool: SqlitePool,
+    pub(crate) database: Database,
     running: Running,
 }
 
 impl Consumer {
-    pub(crate) async fn start(pool: SqlitePool, kafka: KafkaArgs) -> Self {
-        sqlx::query("CREATE TABLE IF NOT EXISTS effect (id INTEGER PRIMARY KEY, key TEXT, n INTEGER)")
-            .execute(&pool)
-            .await
-            .expect("a table");
+    pub(crate) async fn start(database: Database, kafka: KafkaArgs) -> Self {
+        let id = match database.dialect() {
+            Dialect::Sqlite => "INTEGER PRIMARY KEY",
+            Dialect::Postgres => "BIGINT GENERATED ALWAYS AS IDENTITY",
+        };
+        let table = format!("CREATE TABLE IF NOT EXISTS effect (id {id}, key TEXT, n INTEGER)");
+        sqlx::query(sqlx::AssertSqlSafe(table)).execute(database.writer()).await.expect("a table");
         let scribe = Scribe { failures: Mutex::default(), effects: watch::Sender::new(0) };
         let mut config = ConsumerConfig::new(kafka, "scribe", vec![topic()]);
         config.retry_delays = vec![Duration::from_millis(50), Duration::from_millis(100)];
-        let for_task = pool.clone();
-        Self { pool, running: Running::spawn(|stop| consumer::run(config, for_task, scribe, stop)) }
+        let for_task = database.clone();
+        Self { database, running: Running::spawn(|stop| consumer::run(config, for_task, scribe, stop)) }
     }
 
     pub(crate) async fn effects(&self) -> Vec<(String, i64)> {
-        sqlx::query_as("SELECT key, n FROM effect ORDER BY id").fetch_all(&self.pool).await.expect("effects")
+        sqlx::query_as("SELECT key, n FROM effect ORDER BY id")
+            .fetch_all(self.database.readers())
+            .await
+            .expect("effects")
     }
 
     pub(crate) async fn until_effects(&self, count: usize) -> Vec<(String, i64)> {

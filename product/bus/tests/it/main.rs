@@ -4,8 +4,8 @@ mod bench;
 
 use std::collections::BTreeMap;
 
-use bench::{Consumer, Product, TestBroker, database, messages, topic, until};
-use product_bus::outbox;
+use bench::{Consumer, Product, TestBroker, messages, topic, until};
+use product_bus::{outbox, testing::TestDatabase};
 use serde_json::json;
 
 /// The numbers of each key, in the order of effects.
@@ -29,18 +29,18 @@ fn assert_once_and_in_order(effects: &[(String, i64)], count: i64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_event_has_its_effect_once_and_in_the_order_of_its_key() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let (ours, theirs) = (TestDatabase::create().await, TestDatabase::create().await);
     let broker = TestBroker::start().await;
-    let product = Product::start(database(&folder, "product.db").await, broker.kafka()).await;
-    let consumer = Consumer::start(database(&folder, "consumer.db").await, broker.kafka()).await;
+    let product = Product::start(ours.open("ours.db").await, broker.kafka()).await;
+    let consumer = Consumer::start(theirs.open("theirs.db").await, broker.kafka()).await;
 
     product.say_all(0..300).await;
     assert_once_and_in_order(&consumer.until_effects(300).await, 300);
-    until("an empty outbox", async || (outbox::pending(&product.pool).await.ok()? == 0).then_some(())).await;
+    until("an empty outbox", async || (outbox::pending(&product.database).await.ok()? == 0).then_some(())).await;
 
     let (cluster, places): (i64, i64) =
-        sqlx::query_as("SELECT count(DISTINCT cluster), count(DISTINCT partition * 1000000 + offset) FROM outbox")
-            .fetch_one(&product.pool)
+        sqlx::query_as("SELECT count(DISTINCT cluster), count(DISTINCT partition * 1000000 + log_offset) FROM outbox")
+            .fetch_one(product.database.readers())
             .await
             .expect("rows");
     assert_eq!((cluster, places), (1, 300), "each row knows where it went");
@@ -51,18 +51,18 @@ async fn every_event_has_its_effect_once_and_in_the_order_of_its_key() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_arrives_again_is_ignored() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let (ours, theirs) = (TestDatabase::create().await, TestDatabase::create().await);
     let broker = TestBroker::start().await;
-    let product = Product::start(database(&folder, "product.db").await, broker.kafka()).await;
-    let consumer = Consumer::start(database(&folder, "consumer.db").await, broker.kafka()).await;
+    let product = Product::start(ours.open("ours.db").await, broker.kafka()).await;
+    let consumer = Consumer::start(theirs.open("theirs.db").await, broker.kafka()).await;
     product.say_all(0..20).await;
     consumer.until_effects(20).await;
 
     // A relay that has forgotten how far it was publishes everything a second time.
     product.end().await;
-    let pool = database(&folder, "product.db").await;
-    sqlx::query("UPDATE outbox_cursor SET id = 0").execute(&pool).await.expect("an update");
-    let product = Product::start(pool, broker.kafka()).await;
+    let database = ours.open("ours.db").await;
+    sqlx::query("UPDATE outbox SET cluster = NULL").execute(database.writer()).await.expect("an update");
+    let product = Product::start(database, broker.kafka()).await;
     product.say("key0", json!({"n": 20})).await;
 
     let effects = consumer.until_effects(21).await;
@@ -75,10 +75,10 @@ async fn an_event_that_arrives_again_is_ignored() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_is_retried_beside_the_partition_and_given_up_in_the_end() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let (ours, theirs) = (TestDatabase::create().await, TestDatabase::create().await);
     let broker = TestBroker::start().await;
-    let product = Product::start(database(&folder, "product.db").await, broker.kafka()).await;
-    let consumer = Consumer::start(database(&folder, "consumer.db").await, broker.kafka()).await;
+    let product = Product::start(ours.open("ours.db").await, broker.kafka()).await;
+    let consumer = Consumer::start(theirs.open("theirs.db").await, broker.kafka()).await;
 
     product.say("a", json!({"n": 0, "fail": 2})).await;
     let hopeless = product.say("a", json!({"n": 1, "fail": 99})).await;
@@ -101,10 +101,10 @@ async fn a_failure_is_retried_beside_the_partition_and_given_up_in_the_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_comes_back_empty_loses_and_doubles_nothing() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let (ours, theirs) = (TestDatabase::create().await, TestDatabase::create().await);
     let mut broker = TestBroker::start().await;
-    let product = Product::start(database(&folder, "product.db").await, broker.kafka()).await;
-    let consumer = Consumer::start(database(&folder, "consumer.db").await, broker.kafka()).await;
+    let product = Product::start(ours.open("ours.db").await, broker.kafka()).await;
+    let consumer = Consumer::start(theirs.open("theirs.db").await, broker.kafka()).await;
     product.say_all(0..100).await;
     consumer.until_effects(30).await;
 
@@ -120,7 +120,7 @@ async fn a_broker_that_comes_back_empty_loses_and_doubles_nothing() {
     broker = TestBroker::start_at(address).await;
     product.say_all(250..400).await;
     assert_once_and_in_order(&consumer.until_effects(400).await, 400);
-    until("an empty outbox", async || (outbox::pending(&product.pool).await.ok()? == 0).then_some(())).await;
+    until("an empty outbox", async || (outbox::pending(&product.database).await.ok()? == 0).then_some(())).await;
     consumer.end().await;
     product.end().await;
     broker.kill().await;
@@ -128,15 +128,15 @@ async fn a_broker_that_comes_back_empty_loses_and_doubles_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_that_comes_back_goes_on_where_it_was() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let (ours, theirs) = (TestDatabase::create().await, TestDatabase::create().await);
     let broker = TestBroker::start().await;
-    let product = Product::start(database(&folder, "product.db").await, broker.kafka()).await;
-    let consumer = Consumer::start(database(&folder, "consumer.db").await, broker.kafka()).await;
+    let product = Product::start(ours.open("ours.db").await, broker.kafka()).await;
+    let consumer = Consumer::start(theirs.open("theirs.db").await, broker.kafka()).await;
     product.say_all(0..50).await;
     consumer.until_effects(20).await;
     consumer.end().await;
     product.say_all(50..100).await;
-    let consumer = Consumer::start(database(&folder, "consumer.db").await, broker.kafka()).await;
+    let consumer = Consumer::start(theirs.open("theirs.db").await, broker.kafka()).await;
     assert_once_and_in_order(&consumer.until_effects(100).await, 100);
     consumer.end().await;
     product.end().await;

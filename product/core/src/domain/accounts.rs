@@ -3,13 +3,14 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use product_bus::database::Dialect;
 use rand::TryRngCore;
 use sha2::{Digest, Sha256};
-use sqlx::{Row, SqliteConnection};
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
 use uuid::Uuid;
 
 use super::input::Email;
-use super::{PRUNED_ROWS_MAX, id, time, traced};
+use super::{PRUNED_ROWS_MAX, id, span, time, traced};
 
 /// What proves a session to us; shown to its owner once and never kept.
 pub(crate) struct Token(String);
@@ -66,7 +67,7 @@ pub(crate) struct Session {
 
 /// Adds an account with its profile; `None` when the address has one already.
 pub(crate) async fn register(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     email: &Email,
     password_hash: &str,
     display_name: &str,
@@ -74,30 +75,30 @@ pub(crate) async fn register(
 ) -> sqlx::Result<Option<Uuid>> {
     let user_id = Uuid::now_v7();
     let user = sqlx::query(
-        "INSERT INTO users (id, email, password_hash, created_at) VALUES (?, ?, ?, ?) ON CONFLICT (email) DO NOTHING",
+        "INSERT INTO users (id, email, password_hash, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (email) DO NOTHING",
     )
     .bind(user_id.to_string())
     .bind(email.as_str())
     .bind(password_hash)
     .bind(now.as_millisecond());
-    if traced("INSERT", "users", user.execute(&mut *connection)).await?.rows_affected() == 0 {
+    if traced(span(connection, "INSERT", "users"), user.execute(&mut *connection)).await?.rows_affected() == 0 {
         return Ok(None);
     }
-    let profile = sqlx::query("INSERT INTO profiles (user_id, display_name, bio, updated_at) VALUES (?, ?, '', ?)")
+    let profile = sqlx::query("INSERT INTO profiles (user_id, display_name, bio, updated_at) VALUES ($1, $2, '', $3)")
         .bind(user_id.to_string())
         .bind(display_name)
         .bind(now.as_millisecond());
-    traced("INSERT", "profiles", profile.execute(connection)).await?;
+    traced(span(connection, "INSERT", "profiles"), profile.execute(connection)).await?;
     Ok(Some(user_id))
 }
 
-pub(crate) async fn credentials(connection: &mut SqliteConnection, email: &Email) -> sqlx::Result<Option<Credentials>> {
+pub(crate) async fn credentials(connection: &mut AnyConnection, email: &Email) -> sqlx::Result<Option<Credentials>> {
     let query = sqlx::query(
         "SELECT users.id, users.password_hash, profiles.display_name
-         FROM users JOIN profiles ON profiles.user_id = users.id WHERE users.email = ?",
+         FROM users JOIN profiles ON profiles.user_id = users.id WHERE users.email = $1",
     )
     .bind(email.as_str());
-    let row = traced("SELECT", "users", query.fetch_optional(connection)).await?;
+    let row = traced(span(connection, "SELECT", "users"), query.fetch_optional(connection)).await?;
     row.map(|row| {
         Ok(Credentials {
             user_id: id(&row, "id")?,
@@ -110,42 +111,44 @@ pub(crate) async fn credentials(connection: &mut SqliteConnection, email: &Email
 
 /// Starts a session, and forgets a few that are over.
 pub(crate) async fn open_session(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     user_id: Uuid,
     token: &TokenHash,
     now: Timestamp,
     expires_at: Timestamp,
 ) -> sqlx::Result<()> {
-    let over = sqlx::query(
-        "DELETE FROM sessions WHERE token_hash IN (SELECT token_hash FROM sessions WHERE expires_at <= ? LIMIT ?)",
-    )
+    let over = sqlx::query(AssertSqlSafe(format!(
+        "DELETE FROM sessions WHERE token_hash IN
+         (SELECT token_hash FROM sessions WHERE expires_at <= $1 LIMIT $2 {})",
+        Dialect::of(connection).skip_locked(),
+    )))
     .bind(now.as_millisecond())
     .bind(PRUNED_ROWS_MAX);
-    traced("DELETE", "sessions", over.execute(&mut *connection)).await?;
-    let session = sqlx::query("INSERT INTO sessions (token_hash, user_id, expires_at) VALUES (?, ?, ?)")
+    traced(span(connection, "DELETE", "sessions"), over.execute(&mut *connection)).await?;
+    let session = sqlx::query("INSERT INTO sessions (token_hash, user_id, expires_at) VALUES ($1, $2, $3)")
         .bind(token.as_bytes())
         .bind(user_id.to_string())
         .bind(expires_at.as_millisecond());
-    traced("INSERT", "sessions", session.execute(connection)).await?;
+    traced(span(connection, "INSERT", "sessions"), session.execute(connection)).await?;
     Ok(())
 }
 
 /// The session of a token, unless there is none or it is over.
 pub(crate) async fn session(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     token: &TokenHash,
     now: Timestamp,
 ) -> sqlx::Result<Option<Session>> {
-    let query = sqlx::query("SELECT user_id, expires_at FROM sessions WHERE token_hash = ? AND expires_at > ?")
+    let query = sqlx::query("SELECT user_id, expires_at FROM sessions WHERE token_hash = $1 AND expires_at > $2")
         .bind(token.as_bytes())
         .bind(now.as_millisecond());
-    let row = traced("SELECT", "sessions", query.fetch_optional(connection)).await?;
+    let row = traced(span(connection, "SELECT", "sessions"), query.fetch_optional(connection)).await?;
     row.map(|row| Ok(Session { user_id: id(&row, "user_id")?, expires_at: time(&row, "expires_at")? })).transpose()
 }
 
-pub(crate) async fn close_session(connection: &mut SqliteConnection, token: &TokenHash) -> sqlx::Result<()> {
-    let query = sqlx::query("DELETE FROM sessions WHERE token_hash = ?").bind(token.as_bytes());
-    traced("DELETE", "sessions", query.execute(connection)).await?;
+pub(crate) async fn close_session(connection: &mut AnyConnection, token: &TokenHash) -> sqlx::Result<()> {
+    let query = sqlx::query("DELETE FROM sessions WHERE token_hash = $1").bind(token.as_bytes());
+    traced(span(connection, "DELETE", "sessions"), query.execute(connection)).await?;
     Ok(())
 }
 

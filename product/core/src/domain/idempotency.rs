@@ -6,10 +6,11 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::{Row, SqliteConnection};
+use product_bus::database::Dialect;
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
 use uuid::Uuid;
 
-use super::{PRUNED_ROWS_MAX, id, traced};
+use super::{PRUNED_ROWS_MAX, id, span, traced};
 
 /// How long an answer can be asked for again. After that the key means a new payment.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -41,17 +42,19 @@ pub(crate) enum Known {
 
 /// Looks a key up and takes its lease if nobody has it.
 pub(crate) async fn claim(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     key: &Key,
     now: Timestamp,
     lease: Duration,
 ) -> sqlx::Result<Known> {
     let query = sqlx::query(
-        "SELECT request_hash, payment_id, lease_until, response FROM idempotency_keys WHERE user_id = ? AND key = ?",
+        "SELECT request_hash, payment_id, lease_until, response FROM idempotency_keys WHERE user_id = $1 AND key = $2",
     )
     .bind(key.user_id.to_string())
     .bind(&key.key);
-    let Some(row) = traced("SELECT", "idempotency_keys", query.fetch_optional(&mut *connection)).await? else {
+    let Some(row) =
+        traced(span(connection, "SELECT", "idempotency_keys"), query.fetch_optional(&mut *connection)).await?
+    else {
         return Ok(Known::Nothing);
     };
     let payment_id = id(&row, "payment_id")?;
@@ -64,22 +67,31 @@ pub(crate) async fn claim(
     if row.try_get::<i64, _>("lease_until")? > now.as_millisecond() {
         return Ok(Known::InFlight);
     }
-    set_lease(connection, key, after(now, lease)).await?;
-    Ok(Known::Unfinished { payment_id })
+    // Whoever changes the row first has the lease, where several writers work at once.
+    let query = sqlx::query(
+        "UPDATE idempotency_keys SET lease_until = $1
+         WHERE user_id = $2 AND key = $3 AND response IS NULL AND lease_until <= $4",
+    )
+    .bind(after(now, lease))
+    .bind(key.user_id.to_string())
+    .bind(&key.key)
+    .bind(now.as_millisecond());
+    let taken = traced(span(connection, "UPDATE", "idempotency_keys"), query.execute(connection)).await?;
+    Ok(if taken.rows_affected() == 1 { Known::Unfinished { payment_id } } else { Known::InFlight })
 }
 
-/// Remembers a new key, with the lease held.
+/// Remembers a new key, with the lease held; false when another request was faster.
 pub(crate) async fn remember(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     key: &Key,
     payment_id: Uuid,
     now: Timestamp,
     lease: Duration,
-) -> sqlx::Result<()> {
+) -> sqlx::Result<bool> {
     prune(connection, now).await?;
     let query = sqlx::query(
         "INSERT INTO idempotency_keys (user_id, key, request_hash, payment_id, lease_until, created_at)
-         VALUES (?, ?, ?, ?, ?, ?)",
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
     )
     .bind(key.user_id.to_string())
     .bind(&key.key)
@@ -87,44 +99,40 @@ pub(crate) async fn remember(
     .bind(payment_id.to_string())
     .bind(after(now, lease))
     .bind(now.as_millisecond());
-    traced("INSERT", "idempotency_keys", query.execute(connection)).await?;
-    Ok(())
+    let added = traced(span(connection, "INSERT", "idempotency_keys"), query.execute(connection)).await?;
+    Ok(added.rows_affected() == 1)
 }
 
 /// Stores what every later request with this key gets.
-pub(crate) async fn answer(connection: &mut SqliteConnection, key: &Key, response: &str) -> sqlx::Result<()> {
-    let query = sqlx::query("UPDATE idempotency_keys SET response = ? WHERE user_id = ? AND key = ?")
+pub(crate) async fn answer(connection: &mut AnyConnection, key: &Key, response: &str) -> sqlx::Result<()> {
+    let query = sqlx::query("UPDATE idempotency_keys SET response = $1 WHERE user_id = $2 AND key = $3")
         .bind(response)
         .bind(key.user_id.to_string())
         .bind(&key.key);
-    traced("UPDATE", "idempotency_keys", query.execute(connection)).await?;
+    traced(span(connection, "UPDATE", "idempotency_keys"), query.execute(connection)).await?;
     Ok(())
 }
 
 /// Gives the lease back without an answer: the client may try again at once.
-pub(crate) async fn release(connection: &mut SqliteConnection, key: &Key) -> sqlx::Result<()> {
-    set_lease(connection, key, 0).await
-}
-
-async fn set_lease(connection: &mut SqliteConnection, key: &Key, until_ms: i64) -> sqlx::Result<()> {
-    let query = sqlx::query("UPDATE idempotency_keys SET lease_until = ? WHERE user_id = ? AND key = ?")
-        .bind(until_ms)
+pub(crate) async fn release(connection: &mut AnyConnection, key: &Key) -> sqlx::Result<()> {
+    let query = sqlx::query("UPDATE idempotency_keys SET lease_until = 0 WHERE user_id = $1 AND key = $2")
         .bind(key.user_id.to_string())
         .bind(&key.key);
-    traced("UPDATE", "idempotency_keys", query.execute(connection)).await?;
+    traced(span(connection, "UPDATE", "idempotency_keys"), query.execute(connection)).await?;
     Ok(())
 }
 
 /// A key without an answer stays: its payment may still be resumed.
-async fn prune(connection: &mut SqliteConnection, now: Timestamp) -> sqlx::Result<()> {
-    let query = sqlx::query(
+async fn prune(connection: &mut AnyConnection, now: Timestamp) -> sqlx::Result<()> {
+    let query = sqlx::query(AssertSqlSafe(format!(
         "DELETE FROM idempotency_keys WHERE (user_id, key) IN
-         (SELECT user_id, key FROM idempotency_keys WHERE created_at < ? AND response IS NOT NULL
-          ORDER BY created_at LIMIT ?)",
-    )
+         (SELECT user_id, key FROM idempotency_keys WHERE created_at < $1 AND response IS NOT NULL
+          ORDER BY created_at LIMIT $2 {})",
+        Dialect::of(connection).skip_locked(),
+    )))
     .bind(now.as_millisecond().saturating_sub(millis(KEPT)))
     .bind(PRUNED_ROWS_MAX);
-    traced("DELETE", "idempotency_keys", query.execute(connection)).await?;
+    traced(span(connection, "DELETE", "idempotency_keys"), query.execute(connection)).await?;
     Ok(())
 }
 

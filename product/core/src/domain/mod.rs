@@ -11,9 +11,9 @@ pub(crate) mod payments;
 pub(crate) mod profiles;
 
 use jiff::Timestamp;
+pub(crate) use product_bus::database::{span, traced};
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
-use tracing::{Instrument, Span};
+use sqlx::any::AnyRow;
 use uuid::Uuid;
 
 /// Outdated rows deleted with each new one: more than one, so that a backlog shrinks; few, so that nobody waits.
@@ -25,34 +25,12 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
 }
 
-/// One statement in a span of its own, named as in "INSERT payments".
-pub(crate) async fn traced<T>(
-    operation: &str,
-    table: &str,
-    statement: impl Future<Output = sqlx::Result<T>>,
-) -> sqlx::Result<T> {
-    traced_as(observe::db::span(observe::db::SQLITE, operation, table), statement).await
-}
-
-/// The same with another span, for what has no table.
-pub(crate) async fn traced_as<T>(span: Span, statement: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
-    let done = statement.instrument(span.clone()).await;
-    if let Err(error) = &done {
-        match error {
-            sqlx::Error::Database(error) => observe::db::failed(&span, error.code().as_deref().unwrap_or("database")),
-            sqlx::Error::PoolTimedOut => observe::db::failed(&span, "pool_timeout"),
-            _ => observe::db::failed(&span, "connection"),
-        }
-    }
-    done
-}
-
-fn id(row: &SqliteRow, column: &str) -> sqlx::Result<Uuid> {
+fn id(row: &AnyRow, column: &str) -> sqlx::Result<Uuid> {
     let text: &str = row.try_get(column)?;
     Uuid::parse_str(text).map_err(|error| undecodable(column, error))
 }
 
-fn time(row: &SqliteRow, column: &str) -> sqlx::Result<Timestamp> {
+fn time(row: &AnyRow, column: &str) -> sqlx::Result<Timestamp> {
     Timestamp::from_millisecond(row.try_get(column)?).map_err(|error| undecodable(column, error))
 }
 

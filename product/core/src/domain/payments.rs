@@ -3,12 +3,12 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
 use uuid::Uuid;
 
 use super::input::{Money, known_currency};
-use super::{id, time, traced, undecodable};
+use super::{id, span, time, traced, undecodable};
 
 /// `Pending` until the acquirer has answered; `Refunding` from the wish for a refund to the acquirer's word on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -56,7 +56,7 @@ pub(crate) struct Payment {
 
 /// Adds a payment that nobody has been charged for yet.
 pub(crate) async fn open(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     user_id: Uuid,
     money: Money,
     description: &str,
@@ -72,7 +72,7 @@ pub(crate) async fn open(
     };
     let query = sqlx::query(
         "INSERT INTO payments (id, user_id, amount_minor, currency, description, status, created_at, updated_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(payment.id.to_string())
     .bind(user_id.to_string())
@@ -82,61 +82,61 @@ pub(crate) async fn open(
     .bind(payment.status.as_str())
     .bind(now.as_millisecond())
     .bind(now.as_millisecond());
-    traced("INSERT", "payments", query.execute(connection)).await?;
+    traced(span(connection, "INSERT", "payments"), query.execute(connection)).await?;
     Ok(payment)
 }
 
 /// The payment, if it is this user's.
 pub(crate) async fn find(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     user_id: Uuid,
     payment_id: Uuid,
 ) -> sqlx::Result<Option<Payment>> {
-    let query = sqlx::query("SELECT * FROM payments WHERE id = ? AND user_id = ?")
+    let query = sqlx::query("SELECT * FROM payments WHERE id = $1 AND user_id = $2")
         .bind(payment_id.to_string())
         .bind(user_id.to_string());
-    let row = traced("SELECT", "payments", query.fetch_optional(connection)).await?;
+    let row = traced(span(connection, "SELECT", "payments"), query.fetch_optional(connection)).await?;
     row.as_ref().map(payment).transpose()
 }
 
 /// The newest payments of a user that are older than `before`.
 pub(crate) async fn list(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     user_id: Uuid,
     before: Option<Uuid>,
     rows_max: u32,
 ) -> sqlx::Result<Vec<Payment>> {
     // `g` sorts after every hexadecimal digit: without a cursor the list starts at the newest.
     let before = before.map_or_else(|| "g".to_owned(), |id| id.to_string());
-    let query = sqlx::query("SELECT * FROM payments WHERE user_id = ? AND id < ? ORDER BY id DESC LIMIT ?")
+    let query = sqlx::query("SELECT * FROM payments WHERE user_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3")
         .bind(user_id.to_string())
         .bind(before)
-        .bind(rows_max);
-    let rows = traced("SELECT", "payments", query.fetch_all(connection)).await?;
+        .bind(i64::from(rows_max));
+    let rows = traced(span(connection, "SELECT", "payments"), query.fetch_all(connection)).await?;
     rows.iter().map(payment).collect()
 }
 
 /// Changes the status if it still is `from`; false when somebody else was first.
 pub(crate) async fn advance(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     payment: &mut Payment,
     from: Status,
     to: Status,
     now: Timestamp,
 ) -> sqlx::Result<bool> {
-    let query = sqlx::query("UPDATE payments SET status = ?, updated_at = ? WHERE id = ? AND status = ?")
+    let query = sqlx::query("UPDATE payments SET status = $1, updated_at = $2 WHERE id = $3 AND status = $4")
         .bind(to.as_str())
         .bind(now.as_millisecond())
         .bind(payment.id.to_string())
         .bind(from.as_str());
-    let changed = traced("UPDATE", "payments", query.execute(connection)).await?.rows_affected() == 1;
+    let changed = traced(span(connection, "UPDATE", "payments"), query.execute(connection)).await?.rows_affected() == 1;
     if changed {
         payment.status = to;
     }
     Ok(changed)
 }
 
-fn payment(row: &SqliteRow) -> sqlx::Result<Payment> {
+fn payment(row: &AnyRow) -> sqlx::Result<Payment> {
     let status: &str = row.try_get("status")?;
     let currency: &str = row.try_get("currency")?;
     Ok(Payment {

@@ -1,10 +1,10 @@
 //! What users say about themselves.
 
 use jiff::Timestamp;
-use sqlx::{Row, SqliteConnection};
+use sqlx::{AnyConnection, Row};
 use uuid::Uuid;
 
-use super::traced;
+use super::{span, traced};
 
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Profile {
@@ -12,23 +12,23 @@ pub(crate) struct Profile {
     pub(crate) bio: String,
 }
 
-pub(crate) async fn read(connection: &mut SqliteConnection, user_id: Uuid) -> sqlx::Result<Profile> {
-    let query = sqlx::query("SELECT display_name, bio FROM profiles WHERE user_id = ?").bind(user_id.to_string());
-    let row = traced("SELECT", "profiles", query.fetch_one(connection)).await?;
+pub(crate) async fn read(connection: &mut AnyConnection, user_id: Uuid) -> sqlx::Result<Profile> {
+    let query = sqlx::query("SELECT display_name, bio FROM profiles WHERE user_id = $1").bind(user_id.to_string());
+    let row = traced(span(connection, "SELECT", "profiles"), query.fetch_one(connection)).await?;
     Ok(Profile { display_name: row.try_get("display_name")?, bio: row.try_get("bio")? })
 }
 
 pub(crate) async fn write(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     user_id: Uuid,
     profile: &Profile,
     now: Timestamp,
 ) -> sqlx::Result<()> {
-    let query = sqlx::query("UPDATE profiles SET display_name = ?, bio = ?, updated_at = ? WHERE user_id = ?")
+    let query = sqlx::query("UPDATE profiles SET display_name = $1, bio = $2, updated_at = $3 WHERE user_id = $4")
         .bind(&profile.display_name)
         .bind(&profile.bio)
         .bind(now.as_millisecond())
         .bind(user_id.to_string());
-    traced("UPDATE", "profiles", query.execute(connection)).await?;
+    traced(span(connection, "UPDATE", "profiles"), query.execute(connection)).await?;
     Ok(())
 }

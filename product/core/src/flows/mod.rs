@@ -11,14 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use product_bus::Event;
+use product_bus::database::Database;
 use product_bus::outbox::{self, Waker};
-use sqlx::{Sqlite, SqliteConnection, Transaction};
+use sqlx::{Any, AnyConnection, Transaction};
 use tokio_util::task::TaskTracker;
 
 use crate::acquirer::{Acquirer, AcquirerError};
-use crate::database::Database;
 use crate::domain::payments::Status;
-use crate::domain::traced;
+use crate::domain::{span, traced};
 use crate::metrics::Metrics;
 use crate::passwords::{PasswordError, Passwords};
 
@@ -39,7 +39,7 @@ pub(crate) struct Core {
 
 impl Core {
     /// Commits, then wakes the relay for the events in the transaction.
-    async fn commit(&self, transaction: Transaction<'static, Sqlite>) -> sqlx::Result<()> {
+    async fn commit(&self, transaction: Transaction<'static, Any>) -> sqlx::Result<()> {
         self.database.commit(transaction).await?;
         self.relay.committed();
         Ok(())
@@ -56,8 +56,8 @@ impl Core {
 }
 
 /// Puts an event into the transaction of what it tells of.
-async fn tell(connection: &mut SqliteConnection, topic: &str, event: &Event) -> sqlx::Result<()> {
-    traced("INSERT", "outbox", outbox::enqueue(connection, topic, event)).await
+async fn tell(connection: &mut AnyConnection, topic: &str, event: &Event) -> sqlx::Result<()> {
+    traced(span(connection, "INSERT", "outbox"), outbox::enqueue(connection, topic, event)).await
 }
 
 #[derive(Debug, thiserror::Error)]

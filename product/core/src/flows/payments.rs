@@ -4,7 +4,7 @@
 //! second what came of it together with the event. Whatever dies in between, the row says where to resume, and the
 //! acquirer decides once on each payment id: no money moves twice and none is forgotten.
 
-use sqlx::SqliteConnection;
+use sqlx::AnyConnection;
 use tracing::{Span, error, field, info, instrument, warn};
 use uuid::Uuid;
 
@@ -107,7 +107,9 @@ async fn claim(core: &Core, order: &Order) -> Result<Claim, Error> {
         }
         Known::Nothing => {
             let payment = payments::open(&mut transaction, user_id, order.money, &order.description, now).await?;
-            idempotency::remember(&mut transaction, &order.key, payment.id, now, core.lease).await?;
+            if !idempotency::remember(&mut transaction, &order.key, payment.id, now, core.lease).await? {
+                return Err(Error::KeyInFlight);
+            }
             Claim::Ours(payment)
         }
     };
@@ -149,7 +151,7 @@ async fn settle(core: &Core, key: &Key, mut payment: Payment, decision: Status) 
 }
 
 /// We took longer than our lease and another request finished. The acquirer told both the same.
-async fn settled_by_another(connection: &mut SqliteConnection, key: &Key) -> Result<Answer, Error> {
+async fn settled_by_another(connection: &mut AnyConnection, key: &Key) -> Result<Answer, Error> {
     match idempotency::claim(connection, key, now(), std::time::Duration::ZERO).await? {
         Known::Answered { response, .. } => Ok(Answer { json: response, replayed: true }),
         _ => Err(Error::KeyInFlight),
@@ -199,7 +201,7 @@ async fn finish_refund(core: &Core, mut payment: Payment) -> Result<Payment, Err
     Ok(payment)
 }
 
-async fn enqueue(connection: &mut SqliteConnection, payment: &Payment) -> sqlx::Result<()> {
+async fn enqueue(connection: &mut AnyConnection, payment: &Payment) -> sqlx::Result<()> {
     if let Some(event) = events::payment(payment) {
         tell(connection, events::PAYMENTS, &event).await?;
     }

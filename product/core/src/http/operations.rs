@@ -13,6 +13,6 @@ pub(crate) async fn health() -> Json<Value> {
 
 /// Events that the broker does not have yet.
 pub(crate) async fn outbox(State(core): State<Core>) -> Result<Json<Value>, Problem> {
-    let pending = product_bus::outbox::pending(core.database.readers()).await.map_err(Error::from)?;
+    let pending = product_bus::outbox::pending(&core.database).await.map_err(Error::from)?;
     Ok(Json(json!({ "pending": pending })))
 }

@@ -54,10 +54,12 @@ async fn no_password_and_no_token_is_in_the_database() {
     let app = TestApp::start().await;
     let ada = app.customer("ada").await;
     let database = app.database().await;
-    let hash: String = sqlx::query_scalar("SELECT password_hash FROM users").fetch_one(&database).await.unwrap();
+    let hash: String =
+        sqlx::query_scalar("SELECT password_hash FROM users").fetch_one(database.readers()).await.unwrap();
     assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
     assert!(!hash.contains(PASSWORD));
-    let token: Vec<u8> = sqlx::query_scalar("SELECT token_hash FROM sessions").fetch_one(&database).await.unwrap();
+    let token: Vec<u8> =
+        sqlx::query_scalar("SELECT token_hash FROM sessions").fetch_one(database.readers()).await.unwrap();
     assert_eq!(token.len(), 32);
     assert_ne!(token, ada.token.as_bytes());
     database.close().await;

@@ -1,14 +1,12 @@
 //! A core of one's own: port 0, a temporary folder, an acquirer that obeys the test.
 
 use std::net::SocketAddr;
-use std::path::Path;
 
+use product_bus::database::Database;
+use product_bus::testing::TestDatabase;
 use product_core::{Args, Server};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use sqlx::SqlitePool;
-use sqlx::sqlite::SqliteConnectOptions;
-use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -25,7 +23,7 @@ pub(crate) struct TestApp {
     client: reqwest::Client,
     stop: CancellationToken,
     running: JoinHandle<anyhow::Result<()>>,
-    data: TempDir,
+    data: TestDatabase,
 }
 
 /// Somebody with a session.
@@ -49,8 +47,8 @@ impl TestApp {
 
     pub(crate) async fn start_with(change: impl FnOnce(&mut Args)) -> TestApp {
         let acquirer = Acquirer::start().await;
-        let data = TempDir::new().unwrap();
-        let mut args = args(data.path(), &acquirer);
+        let data = TestDatabase::create().await;
+        let mut args = args(&data, &acquirer);
         change(&mut args);
         let server = Server::bind(args).await.unwrap();
         let stop = CancellationToken::new();
@@ -126,13 +124,12 @@ impl TestApp {
 
     /// The settings of another core on the same folder.
     pub(crate) fn args(&self) -> Args {
-        args(self.data.path(), &self.acquirer)
+        args(&self.data, &self.acquirer)
     }
 
-    /// A look into the file from beside.
-    pub(crate) async fn database(&self) -> SqlitePool {
-        let file = self.data.path().join("product/core.db");
-        SqlitePool::connect_with(SqliteConnectOptions::new().filename(file)).await.unwrap()
+    /// A look into the database from beside.
+    pub(crate) async fn database(&self) -> Database {
+        self.data.open("product/core.db").await
     }
 }
 
@@ -173,10 +170,11 @@ pub(crate) fn order(amount_minor: i64) -> Value {
     json!({ "amount_minor": amount_minor, "currency": "EUR", "description": "tea", "card_token": "tok_4242" })
 }
 
-fn args(data: &Path, acquirer: &Acquirer) -> Args {
+fn args(data: &TestDatabase, acquirer: &Acquirer) -> Args {
     Args {
         core_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        data_dir: data.to_owned(),
+        core_database_url: data.url(),
+        data_dir: data.folder().to_owned(),
         acquirer_url: acquirer.url(),
         acquirer_timeout_ms: 10_000,
         core_password_workers: 2,

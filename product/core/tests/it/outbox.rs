@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use product_bus::broker;
+use product_bus::database::Dialect;
 use reqwest::StatusCode;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -51,17 +52,24 @@ async fn a_payment_without_its_event_is_not_captured_and_can_be_resumed() {
     let ada = app.customer("ada").await;
     let before = app.pending().await;
     let database = app.database().await;
-    sqlx::query("CREATE TRIGGER full BEFORE INSERT ON outbox BEGIN SELECT RAISE(ABORT, 'no room'); END")
-        .execute(&database)
-        .await
-        .unwrap();
+    let (fill, clear) = match database.dialect() {
+        Dialect::Sqlite => (
+            "CREATE TRIGGER no_room BEFORE INSERT ON outbox BEGIN SELECT RAISE(ABORT, 'no room'); END",
+            "DROP TRIGGER no_room",
+        ),
+        Dialect::Postgres => (
+            "ALTER TABLE outbox ADD CONSTRAINT no_room CHECK (id < 0) NOT VALID",
+            "ALTER TABLE outbox DROP CONSTRAINT no_room",
+        ),
+    };
+    sqlx::query(fill).execute(database.writer()).await.unwrap();
     let failed = ada.pay("k1", &order(500)).await;
     assert_eq!(failed.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(failed.body.get("detail"), None, "the cause is for the log");
     assert_eq!(ada.get("/v1/payments").await.body["items"][0]["status"], "pending");
     assert_eq!(app.pending().await, before);
 
-    sqlx::query("DROP TRIGGER full").execute(&database).await.unwrap();
+    sqlx::query(clear).execute(database.writer()).await.unwrap();
     let paid = ada.pay("k1", &order(500)).await;
     assert_eq!((paid.status, &paid.body["status"]), (StatusCode::CREATED, &json!("captured")));
     assert_eq!(app.pending().await, before + 1);

@@ -1,15 +1,13 @@
 //! From an outbox through the embedded broker to receipts and webhooks.
 
-use std::path::Path;
 use std::time::Duration;
 
 use expect_test::expect;
 use product_bus::broker::{self, Broker};
 use product_bus::outbox::{self, Relay};
+use product_bus::testing::TestDatabase;
 use product_bus::{Event, KafkaArgs, Topic};
 use product_jobs::Server;
-use sqlx::SqlitePool;
-use sqlx::sqlite::SqliteConnectOptions;
 use tokio_util::sync::CancellationToken;
 
 use crate::stack::{Merchant, args, effects, event, receipts};
@@ -19,24 +17,24 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_webhook_and_a_repeated_event_make_one_receipt_and_one_webhook() {
-    let folder = tempfile::tempdir().unwrap();
+    let place = TestDatabase::create().await;
     let stop = CancellationToken::new();
     let broker = Broker::bind(broker::Args { broker_listen: "127.0.0.1:0".parse().unwrap() }).await.unwrap();
     let kafka = KafkaArgs { bootstrap_servers: broker.address().to_string() };
     let broker = tokio::spawn(broker.run(CancellationToken::new()));
 
-    let merchant = Merchant::start(folder.path(), 2).await;
-    let mut server = Server::bind(args(folder.path(), &merchant.base, kafka.clone())).await.unwrap();
+    let merchant = Merchant::start(place.folder(), 2).await;
+    let mut server = Server::bind(args(&place, &merchant.base, kafka.clone())).await.unwrap();
     server.consumer().retry_delays = vec![Duration::from_millis(50); 3];
     let base = format!("http://{}", server.address());
     let jobs = tokio::spawn(server.run(stop.clone()));
 
     let captured = event(1, "payment.captured", "Two tickets");
-    publish(folder.path(), "core.db", &kafka, std::slice::from_ref(&captured)).await;
+    publish(&kafka, std::slice::from_ref(&captured)).await;
     until(async || effects(&base).await.len() == 2).await;
 
     // The same event once more, and after it in the same partition one that shows when it has been read.
-    publish(folder.path(), "again.db", &kafka, &[captured, event(2, "payment.refunded", "Two tickets")]).await;
+    publish(&kafka, &[captured, event(2, "payment.refunded", "Two tickets")]).await;
     until(async || effects(&base).await.len() == 4).await;
     expect![[r#"
         {"count":1,"effect":"receipt","event_type":"payment.captured","payment_id":"00000000-0000-7000-8000-000000000001"}
@@ -48,7 +46,7 @@ async fn a_failing_webhook_and_a_repeated_event_make_one_receipt_and_one_webhook
         {"count":1,"deliveries":1,"effect":"webhook","event_type":"payment.captured","payment_id":"00000000-0000-7000-8000-000000000001"}
         {"count":1,"deliveries":1,"effect":"webhook","event_type":"payment.refunded","payment_id":"00000000-0000-7000-8000-000000000001"}"#]]
     .assert_eq(&merchant.effects().await.join("\n"));
-    assert_eq!(receipts(folder.path()).len(), 2);
+    assert_eq!(receipts(place.folder()).len(), 2);
 
     stop.cancel();
     jobs.await.unwrap().unwrap();
@@ -56,19 +54,19 @@ async fn a_failing_webhook_and_a_repeated_event_make_one_receipt_and_one_webhook
 }
 
 /// Puts the events into an outbox of their own and waits until its relay has published them.
-async fn publish(folder: &Path, outbox: &str, kafka: &KafkaArgs, events: &[Event]) {
-    let options = SqliteConnectOptions::new().filename(folder.join(outbox)).create_if_missing(true);
-    let pool = SqlitePool::connect_with(options).await.unwrap();
-    outbox::migrate(&pool).await.unwrap();
-    let mut transaction = pool.begin().await.unwrap();
+async fn publish(kafka: &KafkaArgs, events: &[Event]) {
+    let place = TestDatabase::create().await;
+    let database = place.open("outbox.db").await;
+    outbox::migrate(&database).await.unwrap();
+    let mut transaction = database.begin().await.unwrap();
     for event in events {
         outbox::enqueue(&mut transaction, "payments", event).await.unwrap();
     }
     transaction.commit().await.unwrap();
     let topic = Topic { name: "payments".to_owned(), partitions: 4 };
     let stop = CancellationToken::new();
-    let relay = tokio::spawn(Relay::new(pool.clone(), kafka.clone(), "core", vec![topic]).run(stop.clone()));
-    until(async || outbox::pending(&pool).await.unwrap() == 0).await;
+    let relay = tokio::spawn(Relay::new(database.clone(), kafka.clone(), "core", vec![topic]).run(stop.clone()));
+    until(async || outbox::pending(&database).await.unwrap() == 0).await;
     stop.cancel();
     relay.await.unwrap().unwrap();
 }

@@ -2,15 +2,16 @@
 
 use expect_test::expect;
 use product_bus::consumer::HandlerError;
+use product_bus::testing::TestDatabase;
 use tokio_util::sync::CancellationToken;
 
 use crate::stack::{Merchant, effects, event, handle, receipt_path, receipts, without_broker};
 
 #[tokio::test]
 async fn an_event_that_comes_again_changes_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let merchant = Merchant::start(folder.path(), 0).await;
-    let server = without_broker(folder.path(), &merchant.base).await;
+    let place = TestDatabase::create().await;
+    let merchant = Merchant::start(place.folder(), 0).await;
+    let server = without_broker(&place, &merchant.base).await;
     for _ in 0..3 {
         handle(&server, &event(1, "payment.captured", "Two tickets")).await.unwrap();
     }
@@ -18,7 +19,7 @@ async fn an_event_that_comes_again_changes_nothing() {
     expect![[r#"
         00000000-0000-7000-8000-000000000001.captured.html
         00000000-0000-7000-8000-000000000001.refunded.html"#]]
-    .assert_eq(&receipts(folder.path()).join("\n"));
+    .assert_eq(&receipts(place.folder()).join("\n"));
     expect![[r#"
         {"count":1,"deliveries":1,"effect":"webhook","event_type":"payment.captured","payment_id":"00000000-0000-7000-8000-000000000001"}
         {"count":1,"deliveries":1,"effect":"webhook","event_type":"payment.refunded","payment_id":"00000000-0000-7000-8000-000000000001"}"#]]
@@ -27,11 +28,11 @@ async fn an_event_that_comes_again_changes_nothing() {
 
 #[tokio::test]
 async fn a_webhook_that_fails_leaves_the_receipt_alone_when_it_is_tried_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let merchant = Merchant::start(folder.path(), 2).await;
-    let server = without_broker(folder.path(), &merchant.base).await;
+    let place = TestDatabase::create().await;
+    let merchant = Merchant::start(place.folder(), 2).await;
+    let server = without_broker(&place, &merchant.base).await;
     let event = event(1, "payment.captured", "Two tickets");
-    let receipt = receipt_path(folder.path(), "captured");
+    let receipt = receipt_path(place.folder(), "captured");
 
     assert!(matches!(handle(&server, &event).await, Err(HandlerError::Retry(_))));
     // A mark by which a second rendering would be noticed.
@@ -47,8 +48,8 @@ async fn a_webhook_that_fails_leaves_the_receipt_alone_when_it_is_tried_again() 
 
 #[tokio::test]
 async fn an_event_that_makes_no_sense_is_poison_and_an_unknown_one_is_none_of_our_business() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = without_broker(folder.path(), "http://127.0.0.1:1").await;
+    let place = TestDatabase::create().await;
+    let server = without_broker(&place, "http://127.0.0.1:1").await;
     let mut bad = event(1, "payment.captured", "");
     bad.data = serde_json::json!({"payment_id": "../../etc/passwd"});
     assert!(matches!(handle(&server, &bad).await, Err(HandlerError::Poison(_))));
@@ -56,14 +57,14 @@ async fn an_event_that_makes_no_sense_is_poison_and_an_unknown_one_is_none_of_ou
     newer.version = 9;
     assert!(matches!(handle(&server, &newer).await, Err(HandlerError::Poison(_))));
     handle(&server, &event(3, "payment.declined", "")).await.unwrap();
-    assert!(receipts(folder.path()).is_empty());
+    assert!(receipts(place.folder()).is_empty());
 }
 
 #[tokio::test]
 async fn receipts_and_evidence_are_read_over_http() {
-    let folder = tempfile::tempdir().unwrap();
-    let merchant = Merchant::start(folder.path(), 0).await;
-    let server = without_broker(folder.path(), &merchant.base).await;
+    let place = TestDatabase::create().await;
+    let merchant = Merchant::start(place.folder(), 0).await;
+    let server = without_broker(&place, &merchant.base).await;
     handle(&server, &event(1, "payment.captured", "<b>\"Dune\"</b> & more")).await.unwrap();
     let base = format!("http://{}", server.address());
     let stop = CancellationToken::new();

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use product_bus::consumer::{Handler, HandlerError};
+use product_bus::testing::TestDatabase;
 use product_bus::{Event, KafkaArgs};
 use product_jobs::{Args, Server};
 use product_load::receiver;
@@ -26,7 +27,7 @@ pub(crate) struct Merchant {
 
 impl Merchant {
     pub(crate) async fn start(folder: &Path, failures: u32) -> Merchant {
-        let args = receiver::Args { receiver_listen: local(), data_dir: folder.to_owned() };
+        let args = receiver::Args::on_free_ports(folder);
         let server = receiver::Server::bind(args).await.unwrap();
         let receiver = format!("http://{}", server.address());
         tokio::spawn(server.run(CancellationToken::new()));
@@ -53,20 +54,21 @@ impl Merchant {
     }
 }
 
-pub(crate) fn args(folder: &Path, webhook_url: &str, kafka: KafkaArgs) -> Args {
+pub(crate) fn args(place: &TestDatabase, webhook_url: &str, kafka: KafkaArgs) -> Args {
     Args {
         jobs_listen: local(),
         webhook_url: webhook_url.to_owned(),
         webhook_timeout_ms: 2_000,
-        data_dir: folder.to_owned(),
+        data_dir: place.folder().to_owned(),
+        jobs_database_url: place.url(),
         kafka,
     }
 }
 
 /// A service whose broker is never up: events are handed to its handler directly.
-pub(crate) async fn without_broker(folder: &Path, webhook_url: &str) -> Server {
+pub(crate) async fn without_broker(place: &TestDatabase, webhook_url: &str) -> Server {
     let kafka = KafkaArgs { bootstrap_servers: "127.0.0.1:1".to_owned() };
-    Server::bind(args(folder, webhook_url, kafka)).await.unwrap()
+    Server::bind(args(place, webhook_url, kafka)).await.unwrap()
 }
 
 pub(crate) async fn handle(server: &Server, event: &Event) -> Result<(), HandlerError> {
@@ -84,6 +86,8 @@ pub(crate) fn event(id: u128, kind: &str, description: &str) -> Event {
             "payment_id": PAYMENT, "user_id": Uuid::from_u128(2), "amount_minor": 1250, "currency": "EUR",
             "description": description, "created_at": "2026-11-22T12:00:00Z", "status": "captured",
         }),
+        extensions: Default::default(),
+        sequence: None,
         traceparent: None,
         tracestate: None,
     }

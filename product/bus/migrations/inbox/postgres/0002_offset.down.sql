@@ -1,0 +1,1 @@
+ALTER TABLE inbox_position RENAME COLUMN log_offset TO "offset";

@@ -1,0 +1,2 @@
+DROP TABLE inbox_position;
+DROP TABLE inbox;

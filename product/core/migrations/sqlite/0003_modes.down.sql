@@ -1,0 +1,13 @@
+DROP VIEW user_facts;
+DROP VIEW payment_facts;
+DROP INDEX payments_by_refund;
+DROP INDEX payments_by_decline;
+DROP INDEX payments_by_capture;
+ALTER TABLE payments DROP COLUMN refunded_at;
+ALTER TABLE payments DROP COLUMN declined_at;
+ALTER TABLE payments DROP COLUMN captured_at;
+DROP TABLE audit_log;
+DROP TABLE inline_jobs;
+DROP TABLE mismatches;
+DROP TABLE undecided;
+DROP TABLE modes;
