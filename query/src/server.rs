@@ -1,6 +1,5 @@
 //! The engine over HTTP: `POST /v1/sql`, `GET /v1/traces/{id}`, `GET /v1/services`, `GET /health`.
 
-use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -30,7 +29,7 @@ pub struct Server {
 
 impl Server {
     pub async fn bind(args: Args) -> anyhow::Result<Server> {
-        let listener = TcpListener::bind(args.query_listen).await.map_err(|error| taken(args.query_listen, error))?;
+        let listener = observe::http::listen(args.query_listen, "--query-listen").await?;
         let address = listener.local_addr().context("could not read the address of the listener")?;
         let engine = Engine::open(&args).await?;
         Ok(Server { listener, address, engine })
@@ -76,14 +75,4 @@ fn router(engine: Engine) -> Router {
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(engine);
     observe::http::observed(routes)
-}
-
-fn taken(address: SocketAddr, error: io::Error) -> anyhow::Error {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => anyhow::anyhow!(
-            "could not listen on {address}: address already in use; another process holds it, choose another with \
-             --query-listen or move everything with --port-offset 10000"
-        ),
-        _ => anyhow::Error::new(error).context(format!("could not listen on {address}")),
-    }
 }
