@@ -1,19 +1,21 @@
 //! Serves a router until it is told to stop, and leaves so that no request is lost.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn};
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use crate::parent;
@@ -33,7 +35,7 @@ const SPARES_TIME_MAX: Duration = Duration::from_secs(1);
 /// patience of whoever stops us.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
-/// Serves HTTP/1.1 until `stop`: first tells whoever started us that we are ready; at the end stops accepting, lets clients
+/// Serves HTTP/1.1 until `stop`, each request with its `ConnectInfo<SocketAddr>`: first tells whoever started us that we are ready; at the end stops accepting, lets clients
 /// move on, and finishes what was accepted.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
     let (leaving, close) = (stop.clone(), CancellationToken::new());
@@ -48,7 +50,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
             accepted = listener.accept(), if open.len() < CONNECTIONS_MAX => accepted,
         };
         match accepted {
-            Ok((stream, _)) => drop(open.spawn(connection(stream, router.clone(), close.clone()))),
+            Ok((stream, peer)) => drop(open.spawn(connection(stream, peer, router.clone(), close.clone()))),
             Err(error) => {
                 warn!("could not accept a connection: {error}");
                 let _ = timeout(ACCEPT_PAUSE, stop.cancelled()).await;
@@ -66,14 +68,18 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, close: CancellationToken) {
+async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, close: CancellationToken) {
     // Answers are small and whole: waiting to fill a packet only delays them.
     if let Err(error) = stream.set_nodelay(true) {
         debug!("could not set TCP_NODELAY: {error}");
     }
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME_MAX);
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    let service = service_fn(move |mut request| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.clone().oneshot(request)
+    });
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = close.cancelled() => {
