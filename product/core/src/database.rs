@@ -12,11 +12,16 @@ pub(crate) async fn open(args: &Args) -> anyhow::Result<Database> {
     let database = Database::open(args.core_database_url.as_deref(), &file).await?;
     database.migrate(&migrations(database.dialect())).await?;
     outbox::migrate(&database).await?;
-    // Whoever held a lease ended with the last process: a retry may resume at once, while the customer still asks.
+    Ok(database)
+}
+
+/// Call where no other core runs: whoever held a lease ended with its process, so a retry may resume at once, while the
+/// customer still asks.
+pub(crate) async fn end_leases(database: &Database) -> sqlx::Result<()> {
     sqlx::query("UPDATE idempotency_keys SET lease_until = 0 WHERE response IS NULL AND lease_until > 0")
         .execute(database.writer())
         .await?;
-    Ok(database)
+    Ok(())
 }
 
 fn migrations(dialect: Dialect) -> Migrator {
