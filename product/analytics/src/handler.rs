@@ -1,4 +1,7 @@
-//! What is done for an event: read it, then change the projections with the inbox row in one transaction.
+//! What is done for an event: read it, then add its fact and the inbox row in one transaction.
+//!
+//! Which side answers reports at the moment (the event's extension `analytics`) makes no difference here: a fact is
+//! no effect, and whoever is to answer tomorrow needs those of today.
 
 use product_bus::Event;
 use product_bus::consumer::{Handler, HandlerError};
@@ -6,8 +9,8 @@ use sqlx::AnyConnection;
 use tracing::{Instrument, info, info_span};
 
 use crate::event::Fact;
+use crate::facts;
 use crate::metrics::Metrics;
-use crate::projections;
 
 /// Acts on the events of `users` and `payments`.
 #[derive(Clone, Debug)]
@@ -22,8 +25,8 @@ impl Analytics {
 
     async fn count(&self, transaction: &mut AnyConnection, event: &Event, fact: &Fact) -> Result<(), HandlerError> {
         let kind = &event.kind;
-        projections::apply(transaction, kind, fact).await?;
-        self.metrics.applied(kind);
+        facts::add(transaction, fact).await?;
+        self.metrics.counted(kind);
         match fact.payment() {
             Some(id) => info!(event.kind = kind, payment.id = %id, "counted {kind} of payment {id}"),
             None => {
@@ -40,7 +43,8 @@ impl Handler for Analytics {
         let Some(fact) = Fact::read(event).map_err(HandlerError::Poison)? else {
             return Ok(());
         };
-        let span = info_span!("update projections", event.kind = event.kind, payment.id = fact.payment().map(display));
+        let payment = fact.payment().map(tracing::field::display);
+        let span = info_span!("add fact", event.kind = event.kind, payment.id = payment);
         self.count(transaction, event, &fact).instrument(span).await
     }
 }

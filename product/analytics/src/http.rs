@@ -2,62 +2,92 @@
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use product_bus::database::Database;
-use serde::Serialize;
+use serde::Deserialize;
 use serde_json::json;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::evidence;
-use crate::reports::{self, Period};
+use crate::facts;
+use crate::reports::{self, Report};
 
 pub(crate) fn router(database: Database) -> Router {
     let router = Router::new()
         .route("/health", get(|| async { Json(json!({"status": "ok"})) }))
         .route("/internal/effects", get(effects))
-        .route("/v1/revenue", get(revenue))
-        .route("/v1/activity", get(activity))
+        .route("/internal/reports/{report}", get(report_through))
+        .route("/v1/analytics/{report}", get(report))
         .with_state(database);
     observe::http::observed(router)
 }
 
 async fn effects(State(database): State<Database>) -> Response {
-    let lines = ReceiverStream::new(evidence::lines(database));
+    let lines = ReceiverStream::new(facts::lines(&database));
     ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
 }
 
-/// Revenue by day and currency, newest first; `?from=2026-11-01&to=2026-11-30`.
-async fn revenue(State(database): State<Database>, period: Result<Query<Period>, QueryRejection>) -> Response {
-    match period {
-        Ok(Query(period)) => answer(reports::revenue(&database, period).await),
-        Err(_) => bad_period(),
-    }
-}
-
-/// Activity by day, newest first; same parameters.
-async fn activity(State(database): State<Database>, period: Result<Query<Period>, QueryRejection>) -> Response {
-    match period {
-        Ok(Query(period)) => answer(reports::activity(&database, period).await),
-        Err(_) => bad_period(),
-    }
-}
-
-fn answer<T: Serialize>(rows: sqlx::Result<Vec<T>>) -> Response {
-    match rows {
+/// The rows of a report; `?from=2026-11-01&to=2026-11-30&limit=10`.
+async fn report(
+    State(database): State<Database>,
+    Path(report): Path<String>,
+    query: Result<Query<reports::Query>, QueryRejection>,
+) -> Response {
+    let (report, query) = match (report.parse::<Report>(), query) {
+        (Ok(report), Ok(Query(query))) => (report, query),
+        (Err(unknown), _) => return problem(StatusCode::NOT_FOUND, &unknown.to_string()),
+        (_, Err(_)) => return bad_query(),
+    };
+    let rows = async { reports::rows(&mut *database.read().await?, report, &query, None).await };
+    match rows.await {
         Ok(rows) => Json(rows).into_response(),
-        Err(error) => {
-            tracing::error!(error = %error, "could not read a projection: {error}");
-            problem(StatusCode::INTERNAL_SERVER_ERROR, "the report could not be read")
-        }
+        Err(error) => broken(report, &error),
     }
 }
 
-fn bad_period() -> Response {
-    problem(StatusCode::BAD_REQUEST, "from and to are days such as 2026-11-22")
+#[derive(Deserialize)]
+struct Through {
+    through: i64,
+}
+
+/// The same rows as of the event of sequence `through`, and how many events up to it are counted. Counted first: when
+/// all of them are, the rows that are read next are those of the watermark, whatever arrives meanwhile.
+async fn report_through(
+    State(database): State<Database>,
+    Path(report): Path<String>,
+    query: Result<Query<reports::Query>, QueryRejection>,
+    through: Result<Query<Through>, QueryRejection>,
+) -> Response {
+    let (report, query, through) = match (report.parse::<Report>(), query, through) {
+        (Ok(report), Ok(Query(query)), Ok(Query(Through { through }))) => (report, query, through),
+        (Err(unknown), ..) => return problem(StatusCode::NOT_FOUND, &unknown.to_string()),
+        _ => return bad_query(),
+    };
+    let answer = async {
+        let mut connection = database.read().await?;
+        let applied = facts::applied(&mut connection, through).await?;
+        let rows = reports::rows(&mut connection, report, &query, Some(through)).await?;
+        sqlx::Result::Ok(json!({"applied": applied, "rows": rows}))
+    };
+    match answer.await {
+        Ok(answer) => Json(answer).into_response(),
+        Err(error) => broken(report, &error),
+    }
+}
+
+fn broken(report: Report, error: &sqlx::Error) -> Response {
+    tracing::error!(error = %error, "could not answer the report {report}: {error}");
+    problem(StatusCode::INTERNAL_SERVER_ERROR, "the report could not be read")
+}
+
+fn bad_query() -> Response {
+    problem(
+        StatusCode::BAD_REQUEST,
+        "from and to are days such as 2026-11-22, limit and through are numbers; through is the last sequence to count",
+    )
 }
 
 /// An error by RFC 9457.

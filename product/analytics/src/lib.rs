@@ -1,22 +1,24 @@
-//! What the business asks of its events: revenue and activity by day, kept as projections.
+//! What the business asks of its events: revenue and activity by day, the way of new customers to their second payment,
+//! and who pays most.
 //!
-//! Consumes `users` and `payments`. Each projection is changed in the transaction that also
-//! writes the inbox row, so an event counts once however often it is delivered.
+//! Consumes `users` and `payments`. Each event becomes a fact in the transaction that also writes the inbox row, so it
+//! counts once however often it is delivered. [`reports`] are the questions, which core asks of its own tables.
+
+pub mod faults;
+pub mod reports;
 
 mod args;
-mod database;
 mod event;
-mod evidence;
+mod facts;
 mod handler;
 mod http;
 mod metrics;
-mod projections;
-mod reports;
 mod server;
 
 pub use args::Args;
+pub use event::COUNTED;
+pub use facts::migrations;
 pub use handler::Analytics;
-pub use reports::{Activity, Revenue};
 pub use server::{Server, run};
 
 /// `service.name` of this process, and the name of its consumer group.

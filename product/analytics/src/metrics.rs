@@ -5,21 +5,21 @@ use opentelemetry::{KeyValue, global};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
-    /// Events applied to projections, by type. One whose transaction then fails is counted again when it is retried.
-    applied: Counter<u64>,
+    /// Events that became facts, by type. One whose transaction then fails is counted again when it is retried.
+    counted: Counter<u64>,
 }
 
 impl Metrics {
     pub(crate) fn new() -> Metrics {
-        let applied = global::meter("product-analytics")
+        let counted = global::meter("product-analytics")
             .u64_counter("faultline.analytics.events")
             .with_unit("{event}")
-            .with_description("Events applied to projections, by type.")
+            .with_description("Events that became facts, by type.")
             .build();
-        Metrics { applied }
+        Metrics { counted }
     }
 
-    pub(crate) fn applied(&self, kind: &str) {
-        self.applied.add(1, &[KeyValue::new("event.kind", kind.to_owned())]);
+    pub(crate) fn counted(&self, kind: &str) {
+        self.counted.add(1, &[KeyValue::new("event.kind", kind.to_owned())]);
     }
 }

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use anyhow::Context;
 use product_bus::Topic;
 use product_bus::consumer::{self, ConsumerConfig};
 use product_bus::database::Database;
@@ -11,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::handler::Analytics;
-use crate::{Args, SERVICE, database, http};
+use crate::{Args, SERVICE, facts, http};
 
 /// What is consumed, with the partitions that core creates.
 const TOPICS: [&str; 2] = ["users", "payments"];
@@ -27,12 +26,11 @@ pub struct Server {
 
 impl Server {
     pub async fn bind(args: Args) -> anyhow::Result<Server> {
-        let listener =
-            TcpListener::bind(args.analytics_listen).await.map_err(|error| unbound(args.analytics_listen, error))?;
+        let listener = observe::http::listen(args.analytics_listen, "--analytics-listen").await?;
         let address = listener.local_addr()?;
-        let folder = args.data_dir.join("product");
-        let database = Database::open(args.analytics_database_url.as_deref(), &folder.join("analytics.db")).await?;
-        database::migrate(&database).await?;
+        let file = args.data_dir.join("product/analytics.db");
+        let database = Database::open(args.analytics_database_url.as_deref(), &file).await?;
+        database.migrate(&facts::migrations(database.dialect())).await?;
         let topics = TOPICS.map(|name| Topic { name: name.to_owned(), partitions: PARTITIONS });
         info!(server.address = %address, "analytics is listening on {address}");
         Ok(Server { listener, address, database, consumer: ConsumerConfig::new(args.kafka, SERVICE, topics.into()) })
@@ -55,11 +53,15 @@ impl Server {
 
     /// Serves until `stop` is cancelled, then finishes the event in hand.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let serve = axum::serve(self.listener, http::router(self.database.clone()))
-            .with_graceful_shutdown(stop.clone().cancelled_owned());
-        let consume = consumer::run(self.consumer, self.database.clone(), Analytics::new(), stop);
-        tokio::try_join!(async { serve.await.context("the HTTP interface ended") }, consume)?;
-        self.database.close().await;
+        let Server { listener, database, consumer, .. } = self;
+        let serve = observe::http::serve(listener, http::router(database.clone()), stop.clone());
+        let consume = consumer::run(consumer, database.clone(), Analytics::new(), stop);
+        // A consumer that cannot go on takes the interface with it.
+        tokio::try_join!(consume, async {
+            serve.await;
+            Ok(())
+        })?;
+        database.close().await;
         Ok(())
     }
 }
@@ -67,14 +69,4 @@ impl Server {
 /// Serves until `stop` is cancelled.
 pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     Server::bind(args).await?.run(stop).await
-}
-
-fn unbound(address: SocketAddr, error: std::io::Error) -> anyhow::Error {
-    if error.kind() == std::io::ErrorKind::AddrInUse {
-        return anyhow::anyhow!(
-            "could not listen on {address}: address already in use; another process holds it, \
-             choose another with --analytics-listen or move everything with --port-offset 10000"
-        );
-    }
-    anyhow::Error::new(error).context(format!("could not listen on {address}"))
 }

@@ -1,6 +1,8 @@
-//! Projections in a real database, read over real sockets.
+//! Facts in a real database, and the answers from them.
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
 mod broker;
-mod projections;
+mod faults;
+mod http;
+mod reports;
 mod stack;

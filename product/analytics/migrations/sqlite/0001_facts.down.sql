@@ -1,0 +1,2 @@
+DROP TABLE user_facts;
+DROP TABLE payment_facts;
