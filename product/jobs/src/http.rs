@@ -1,42 +1,58 @@
-//! The HTTP interface: health, receipts, and the evidence of what was done.
+//! The HTTP interface: health, receipts and exports, settlements, and the evidence of what was done.
 
-use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use product_bus::database::Database;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::Deserialize;
 use serde_json::json;
 use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
-use crate::effects;
-use crate::payment::Occasion;
-use crate::receipt::Receipts;
+use crate::event::Occasion;
+use crate::{Jobs, SERVICE, effects, settlement, shadow};
 
 /// A receipt has styles of its own and nothing else that a browser could run or fetch.
 const RECEIPT_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
 
-#[derive(Clone)]
-pub(crate) struct Interface {
-    pub(crate) database: Database,
-    pub(crate) receipts: Receipts,
-}
-
-pub(crate) fn router(interface: Interface) -> Router {
+pub(crate) fn router(jobs: Jobs) -> Router {
     let router = Router::new()
-        .route("/health", get(|| async { axum::Json(json!({"status": "ok"})) }))
+        .route("/health", get(|| async { Json(json!({"status": "ok"})) }))
         .route("/internal/effects", get(effects))
+        .route("/internal/shadow", get(shadows))
+        .route("/internal/exports/{export_id}", get(export))
+        .route("/internal/settlements/{day}", post(settle))
         .route("/v1/receipts/{payment_id}", get(receipt))
-        .with_state(interface);
+        .with_state(jobs);
     observe::http::observed(router)
 }
 
-async fn effects(State(interface): State<Interface>) -> Response {
-    let lines = ReceiverStream::new(effects::lines(interface.database));
+async fn effects(State(jobs): State<Jobs>) -> Response {
+    let lines = ReceiverStream::new(effects::lines(jobs.database()));
     ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+}
+
+#[derive(Deserialize)]
+struct ShadowQuery {
+    #[serde(default)]
+    after: i64,
+    limit: Option<i64>,
+}
+
+/// Digests of what was composed and not done; read on after the last `seq`.
+async fn shadows(State(jobs): State<Jobs>, query: Result<Query<ShadowQuery>, QueryRejection>) -> Response {
+    let Ok(Query(ShadowQuery { after, limit })) = query else {
+        return problem(StatusCode::BAD_REQUEST, "after and limit are numbers");
+    };
+    match shadow::after(jobs.database(), after, limit.unwrap_or(shadow::ROWS_MAX)).await {
+        Ok(rows) => Json(rows).into_response(),
+        Err(error) => broken("the shadows", &error.into()),
+    }
 }
 
 #[derive(Deserialize)]
@@ -55,39 +71,70 @@ enum QueriedOccasion {
 
 /// The receipt of a payment; `?occasion=refunded` for that of its refund.
 async fn receipt(
-    State(interface): State<Interface>,
+    State(jobs): State<Jobs>,
     Path(payment): Path<String>,
-    query: Result<Query<ReceiptQuery>, axum::extract::rejection::QueryRejection>,
+    query: Result<Query<ReceiptQuery>, QueryRejection>,
 ) -> Response {
     let Ok(Query(query)) = query else {
         return problem(StatusCode::BAD_REQUEST, "occasion is captured or refunded");
-    };
-    // Only a well-formed id may become part of a file name.
-    let Ok(payment) = Uuid::try_parse(&payment) else {
-        return problem(StatusCode::NOT_FOUND, "there is no such receipt");
     };
     let occasion = match query.occasion {
         QueriedOccasion::Captured => Occasion::Captured,
         QueriedOccasion::Refunded => Occasion::Refunded,
     };
-    match tokio::fs::read(interface.receipts.path(payment, occasion)).await {
-        Ok(page) => {
-            let headers = [
-                (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-                (header::CONTENT_SECURITY_POLICY, RECEIPT_POLICY),
-                (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-                (header::CACHE_CONTROL, "private, no-store"),
-            ];
-            (headers, page).into_response()
+    // Only a well-formed id may become part of a file name.
+    let Ok(payment) = Uuid::try_parse(&payment) else { return missing("receipt") };
+    match jobs.receipt(payment, occasion).await {
+        Ok(Some(page)) => {
+            let policy = (header::CONTENT_SECURITY_POLICY, RECEIPT_POLICY);
+            ([policy], document("text/html; charset=utf-8", page)).into_response()
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            problem(StatusCode::NOT_FOUND, "there is no such receipt")
-        }
-        Err(error) => {
-            tracing::error!(payment.id = %payment, error = %error, "could not read the receipt of payment {payment}");
-            problem(StatusCode::INTERNAL_SERVER_ERROR, "the receipt could not be read")
-        }
+        Ok(None) => missing("receipt"),
+        Err(error) => broken("a receipt", &error.into()),
     }
+}
+
+/// What an account's owner asked for; for core, which knows the owner.
+async fn export(State(jobs): State<Jobs>, Path(export): Path<String>) -> Response {
+    let Ok(export) = Uuid::try_parse(&export) else { return missing("export") };
+    match jobs.export(export).await {
+        Ok(Some(content)) => document("application/json", content),
+        Ok(None) => missing("export"),
+        Err(error) => broken("an export", &error.into()),
+    }
+}
+
+/// Settles a day that is over, unless it is settled, and answers with its rows.
+async fn settle(State(jobs): State<Jobs>, Path(day): Path<String>) -> Response {
+    let Ok(day) = day.parse::<Date>() else {
+        return problem(StatusCode::BAD_REQUEST, "a day is written 2026-11-22");
+    };
+    if settlement::last_day_over(Timestamp::now()).is_none_or(|last| day > last) {
+        return problem(StatusCode::CONFLICT, "a day is settled when it is over, and some minutes later");
+    }
+    match jobs.settle(day, SERVICE).await {
+        Ok(rows) => Json(rows).into_response(),
+        Err(error) => broken("a settlement", &error),
+    }
+}
+
+/// Something of one person's: kept by nobody on the way.
+fn document(kind: &'static str, content: Vec<u8>) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "private, no-store"),
+    ];
+    (headers, content).into_response()
+}
+
+fn missing(what: &str) -> Response {
+    problem(StatusCode::NOT_FOUND, &format!("there is no such {what}"))
+}
+
+fn broken(what: &str, error: &anyhow::Error) -> Response {
+    tracing::error!("could not answer with {what}: {error:#}");
+    problem(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here")
 }
 
 /// An error by RFC 9457.

@@ -1,40 +1,27 @@
-//! What this process counts about its own work.
+//! What is counted about this work, wherever it is done.
 
 use opentelemetry::metrics::Counter;
 use opentelemetry::{KeyValue, global};
 
-use crate::payment::Occasion;
+use crate::work::Effect;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
-    /// Receipts written, by occasion.
-    receipts: Counter<u64>,
-    /// Attempts to deliver a webhook, by outcome: delivered, refused, unreachable.
-    webhooks: Counter<u64>,
+    /// Attempts at an effect, by effect and outcome: done, failed, shadowed.
+    effects: Counter<u64>,
 }
 
 impl Metrics {
     pub(crate) fn new() -> Metrics {
-        let meter = global::meter("product-jobs");
-        Metrics {
-            receipts: meter
-                .u64_counter("faultline.jobs.receipts")
-                .with_unit("{receipt}")
-                .with_description("Receipts written.")
-                .build(),
-            webhooks: meter
-                .u64_counter("faultline.jobs.webhooks")
-                .with_unit("{attempt}")
-                .with_description("Attempts to deliver a webhook, by outcome.")
-                .build(),
-        }
+        let effects = global::meter("product-jobs")
+            .u64_counter("faultline.jobs.effects")
+            .with_unit("{attempt}")
+            .with_description("Attempts at an effect: done, failed, or only composed to be compared (shadowed).")
+            .build();
+        Metrics { effects }
     }
 
-    pub(crate) fn receipt_written(&self, occasion: Occasion) {
-        self.receipts.add(1, &[KeyValue::new("payment.status", occasion.name())]);
-    }
-
-    pub(crate) fn webhook_tried(&self, outcome: &'static str) {
-        self.webhooks.add(1, &[KeyValue::new("outcome", outcome)]);
+    pub(crate) fn tried(&self, effect: Effect, outcome: &'static str) {
+        self.effects.add(1, &[KeyValue::new("effect", effect.name()), KeyValue::new("outcome", outcome)]);
     }
 }

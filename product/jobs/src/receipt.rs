@@ -1,64 +1,19 @@
-//! Receipts: one HTML file for each payment and occasion.
+//! Receipts: one HTML page for each payment and occasion.
 //!
-//! The name follows from the payment and the content from the event alone, so writing a receipt again
-//! leaves exactly what was there.
-
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+//! The name follows from the payment and the content from the event alone, so writing a receipt again leaves exactly
+//! what was there.
 
 use uuid::Uuid;
 
-use crate::payment::{Occasion, Payment};
+use crate::event::{Occasion, Payment};
 
-/// The folder of receipts.
-#[derive(Clone, Debug)]
-pub(crate) struct Receipts {
-    folder: PathBuf,
-}
-
-impl Receipts {
-    pub(crate) fn open(folder: PathBuf) -> io::Result<Receipts> {
-        std::fs::create_dir_all(&folder)?;
-        Ok(Receipts { folder })
-    }
-
-    pub(crate) fn path(&self, payment: Uuid, occasion: Occasion) -> PathBuf {
-        self.folder.join(format!("{payment}.{}.html", occasion.name()))
-    }
-
-    /// Renders and writes; when it returns the receipt survives power loss. Returns its size in bytes.
-    pub(crate) async fn write(&self, payment: &Payment, occasion: Occasion) -> io::Result<usize> {
-        let page = render(payment, occasion);
-        let path = self.path(payment.payment_id, occasion);
-        tokio::task::spawn_blocking(move || replace(&path, page.as_bytes()).map(|()| page.len()))
-            .await
-            .map_err(io::Error::other)?
-    }
-}
-
-/// The whole file or the old one: a reader never meets half a receipt.
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    // A name of its own for each writer: two that overlap both leave a whole file.
-    let temporary = path.with_extension(format!("{}.tmp", Uuid::new_v4()));
-    let written = File::create_new(&temporary).and_then(|mut file| {
-        file.write_all(content)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)
-    });
-    if written.is_err() {
-        // The failure itself is what the caller needs to know; a leftover is only untidy.
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written?;
-    match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
+/// The name of its file.
+pub(crate) fn name(payment: Uuid, occasion: Occasion) -> String {
+    format!("{payment}.{}.html", occasion.name())
 }
 
 /// The page, the same bytes for the same payment and occasion.
-fn render(payment: &Payment, occasion: Occasion) -> String {
+pub(crate) fn render(payment: &Payment, occasion: Occasion) -> String {
     let (title, verb) = match occasion {
         Occasion::Captured => ("Receipt", "Paid"),
         Occasion::Refunded => ("Refund", "Refunded"),
@@ -99,7 +54,7 @@ dd {{ margin: 0; overflow-wrap: anywhere }}
 }
 
 /// "12.50 EUR": minor units by the currency's own count of decimals (ISO 4217).
-fn amount(minor: i64, currency: &str) -> String {
+pub(crate) fn amount(minor: i64, currency: &str) -> String {
     let decimals = match currency {
         "JPY" | "KRW" | "CLP" | "ISK" | "VND" => 0,
         "BHD" | "KWD" | "OMR" | "TND" => 3,
@@ -146,16 +101,6 @@ mod tests {
         expected.assert_eq(&amount(minor, currency));
     }
 
-    fn payment(description: &str) -> Payment {
-        Payment {
-            payment_id: Uuid::from_u128(7),
-            amount_minor: 1250,
-            currency: "EUR".to_owned(),
-            description: description.to_owned(),
-            created_at: "2026-11-22T12:00:00Z".parse().expect("a timestamp"),
-        }
-    }
-
     #[test]
     fn text_cannot_leave_its_element_or_attribute() {
         check_text(
@@ -175,19 +120,5 @@ mod tests {
         check_amount(1250, "KWD", expect!["1.250 KWD"]);
         check_amount(-1250, "EUR", expect!["-12.50 EUR"]);
         check_amount(i64::MIN, "EUR", expect!["-92233720368547758.08 EUR"]);
-    }
-
-    #[tokio::test]
-    async fn writing_again_leaves_the_same_single_file() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let receipts = Receipts::open(folder.path().to_owned()).expect("receipts");
-        let payment = payment("Two tickets");
-        receipts.write(&payment, Occasion::Captured).await.expect("written");
-        let path = receipts.path(payment.payment_id, Occasion::Captured);
-        let first = std::fs::read(&path).expect("read");
-        receipts.write(&payment, Occasion::Captured).await.expect("written again");
-        assert_eq!(first, std::fs::read(&path).expect("read again"));
-        assert_eq!(std::fs::read_dir(folder.path()).expect("listed").count(), 1);
-        assert!(String::from_utf8_lossy(&first).contains("<dd class=\"amount\">12.50 EUR</dd>"));
     }
 }

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::Context;
 use product_bus::Topic;
 use product_bus::consumer::{self, ConsumerConfig};
 use product_bus::database::Database;
@@ -11,17 +10,13 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::handler::Jobs;
-use crate::http::{self, Interface};
-use crate::receipt::Receipts;
-use crate::webhook::Webhooks;
-use crate::{Args, SERVICE, database};
+use crate::{Args, Jobs, SERVICE, http};
 
-/// The topic of payment events and its partitions, as core creates it.
-const PAYMENTS: &str = "payments";
+/// What is consumed, with the partitions that core creates.
+const TOPICS: [&str; 2] = ["users", "payments"];
 const PARTITIONS: i32 = 4;
 
-/// Waits before a webhook is tried again. The last makes a receiver's outage of five minutes harmless; each costs a
+/// Waits before an effect is tried again. The last makes a receiver's outage of five minutes harmless; each costs a
 /// topic and a reader of its own.
 const RETRY_DELAYS: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(300)];
@@ -30,35 +25,24 @@ const RETRY_DELAYS: [Duration; 4] =
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
-    database: Database,
     jobs: Jobs,
-    interface: Interface,
     consumer: ConsumerConfig,
 }
 
 impl Server {
     pub async fn bind(args: Args) -> anyhow::Result<Server> {
-        let listener = TcpListener::bind(args.jobs_listen).await.map_err(|error| unbound(args.jobs_listen, error))?;
+        let listener = observe::http::listen(args.jobs_listen, "--jobs-listen").await?;
         let address = listener.local_addr()?;
-        let folder = args.data_dir.join("product");
-        let receipts = Receipts::open(folder.join("receipts"))
-            .with_context(|| format!("could not create the folder of receipts in {}", folder.display()))?;
-        let database = Database::open(args.jobs_database_url.as_deref(), &folder.join("jobs.db")).await?;
-        database::migrate(&database).await?;
-        let webhooks = Webhooks::new(&args.webhook_url, Duration::from_millis(args.webhook_timeout_ms));
-        let topics = vec![Topic { name: PAYMENTS.to_owned(), partitions: PARTITIONS }];
+        let file = args.data_dir.join("product/jobs.db");
+        let database = Database::open(args.jobs_database_url.as_deref(), &file).await?;
+        let jobs = Jobs::open(args.receivers.settings(args.data_dir), database).await?;
+        let topics = TOPICS.map(|name| Topic { name: name.to_owned(), partitions: PARTITIONS });
+        let consumer = ConsumerConfig {
+            retry_delays: RETRY_DELAYS.to_vec(),
+            ..ConsumerConfig::new(args.kafka, SERVICE, topics.into())
+        };
         info!(server.address = %address, "jobs is listening on {address}");
-        Ok(Server {
-            listener,
-            address,
-            jobs: Jobs::new(database.clone(), receipts.clone(), webhooks),
-            interface: Interface { database: database.clone(), receipts },
-            database,
-            consumer: ConsumerConfig {
-                retry_delays: RETRY_DELAYS.to_vec(),
-                ..ConsumerConfig::new(args.kafka, SERVICE, topics)
-            },
-        })
+        Ok(Server { listener, address, jobs, consumer })
     }
 
     /// The address that was bound, of use when the port was 0.
@@ -78,11 +62,24 @@ impl Server {
 
     /// Serves until `stop` is cancelled, then finishes the event in hand.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let serve = axum::serve(self.listener, http::router(self.interface))
-            .with_graceful_shutdown(stop.clone().cancelled_owned());
-        let consume = consumer::run(self.consumer, self.database.clone(), self.jobs, stop);
-        tokio::try_join!(async { serve.await.context("the HTTP interface ended") }, consume)?;
-        self.database.close().await;
+        let Server { listener, jobs, consumer, .. } = self;
+        let database = jobs.database().clone();
+        let serve = observe::http::serve(listener, http::router(jobs.clone()), stop.clone());
+        let settle = jobs.settle_by_the_clock(SERVICE, stop.clone());
+        let consume = consumer::run(consumer, database.clone(), jobs.clone(), stop);
+        // A consumer that cannot go on takes the others with it.
+        tokio::try_join!(
+            consume,
+            async {
+                serve.await;
+                Ok(())
+            },
+            async {
+                settle.await;
+                Ok(())
+            }
+        )?;
+        database.close().await;
         Ok(())
     }
 }
@@ -90,14 +87,4 @@ impl Server {
 /// Serves until `stop` is cancelled.
 pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     Server::bind(args).await?.run(stop).await
-}
-
-fn unbound(address: SocketAddr, error: std::io::Error) -> anyhow::Error {
-    if error.kind() == std::io::ErrorKind::AddrInUse {
-        return anyhow::anyhow!(
-            "could not listen on {address}: address already in use; another process holds it, \
-             choose another with --jobs-listen or move everything with --port-offset 10000"
-        );
-    }
-    anyhow::Error::new(error).context(format!("could not listen on {address}"))
 }

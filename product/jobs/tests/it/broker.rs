@@ -1,4 +1,4 @@
-//! From an outbox through the embedded broker to receipts and webhooks.
+//! From an outbox through the embedded broker to everything that a payment sets off.
 
 use std::time::Duration;
 
@@ -10,43 +10,41 @@ use product_bus::{Event, KafkaArgs, Topic};
 use product_jobs::Server;
 use tokio_util::sync::CancellationToken;
 
-use crate::stack::{Merchant, args, effects, event, receipts};
+use crate::stack::{Stack, done, payment};
 
 /// The longest wait for an effect; a first group join takes some seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failing_webhook_and_a_repeated_event_make_one_receipt_and_one_webhook() {
-    let place = TestDatabase::create().await;
+async fn receivers_that_refuse_and_a_repeated_event_make_each_effect_once() {
+    let stack = Stack::refusing(1, 1).await;
     let stop = CancellationToken::new();
     let broker = Broker::bind(broker::Args { broker_listen: "127.0.0.1:0".parse().unwrap() }).await.unwrap();
     let kafka = KafkaArgs { bootstrap_servers: broker.address().to_string() };
     let broker = tokio::spawn(broker.run(CancellationToken::new()));
 
-    let merchant = Merchant::start(place.folder(), 2).await;
-    let mut server = Server::bind(args(&place, &merchant.base, kafka.clone())).await.unwrap();
+    let mut server = Server::bind(stack.args(kafka.clone())).await.unwrap();
     server.consumer().retry_delays = vec![Duration::from_millis(50); 3];
-    let base = format!("http://{}", server.address());
+    let database = server.handler().database().clone();
     let jobs = tokio::spawn(server.run(stop.clone()));
 
-    let captured = event(1, "payment.captured", "Two tickets");
+    let captured = payment(1, "payment.captured", "Two tickets");
     publish(&kafka, std::slice::from_ref(&captured)).await;
-    until(async || effects(&base).await.len() == 2).await;
+    until(async || done(&database).await.lines().count() == 3).await;
 
     // The same event once more, and after it in the same partition one that shows when it has been read.
-    publish(&kafka, &[captured, event(2, "payment.refunded", "Two tickets")]).await;
-    until(async || effects(&base).await.len() == 4).await;
+    publish(&kafka, &[captured, payment(2, "payment.refunded", "Two tickets")]).await;
+    until(async || done(&database).await.lines().count() == 6).await;
     expect![[r#"
+        {"count":1,"effect":"mail","event_type":"payment.captured","payment_id":"00000000-0000-7000-8000-000000000001"}
+        {"count":1,"effect":"mail","event_type":"payment.refunded","payment_id":"00000000-0000-7000-8000-000000000001"}
         {"count":1,"effect":"receipt","event_type":"payment.captured","payment_id":"00000000-0000-7000-8000-000000000001"}
         {"count":1,"effect":"receipt","event_type":"payment.refunded","payment_id":"00000000-0000-7000-8000-000000000001"}
         {"count":1,"effect":"webhook","event_type":"payment.captured","payment_id":"00000000-0000-7000-8000-000000000001"}
         {"count":1,"effect":"webhook","event_type":"payment.refunded","payment_id":"00000000-0000-7000-8000-000000000001"}"#]]
-    .assert_eq(&effects(&base).await.join("\n"));
-    expect![[r#"
-        {"count":1,"deliveries":1,"effect":"webhook","event_type":"payment.captured","payment_id":"00000000-0000-7000-8000-000000000001"}
-        {"count":1,"deliveries":1,"effect":"webhook","event_type":"payment.refunded","payment_id":"00000000-0000-7000-8000-000000000001"}"#]]
-    .assert_eq(&merchant.effects().await.join("\n"));
-    assert_eq!(receipts(place.folder()).len(), 2);
+    .assert_eq(&done(&database).await);
+    assert_eq!((stack.merchant.keys().len(), stack.postman.mails().len()), (2, 2));
+    assert_eq!(stack.files("receipts").len(), 2);
 
     stop.cancel();
     jobs.await.unwrap().unwrap();

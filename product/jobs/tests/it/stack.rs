@@ -1,118 +1,115 @@
-//! A jobs service on a data folder of its own, beside a receiver that can be told to fail.
+//! A jobs service on a folder and a database of its own, beside receivers that can be told to fail.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use axum::Router;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use axum::routing::post;
 use product_bus::consumer::{Handler, HandlerError};
+use product_bus::database::Database;
 use product_bus::testing::TestDatabase;
 use product_bus::{Event, KafkaArgs};
-use product_jobs::{Args, Server};
-use product_load::receiver;
+use product_jobs::{Args, Jobs, Receivers, Server};
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::receivers::{Merchant, Postman};
+
 pub(crate) const PAYMENT: Uuid = Uuid::from_u128(0x7000_8000_0000_0000_0001);
+pub(crate) const USER: Uuid = Uuid::from_u128(2);
+pub(crate) const SECRET: &str = "a secret of the test";
+/// 2025-11-22T12:00:00Z
+pub(crate) const NOON_NS: i64 = 1_763_812_800_000_000_000;
 
-/// The receiver's address, behind a door that stays shut for the first so many webhooks.
-pub(crate) struct Merchant {
-    pub(crate) base: String,
-    receiver: String,
+pub(crate) struct Stack {
+    pub(crate) database: TestDatabase,
+    pub(crate) merchant: Merchant,
+    pub(crate) postman: Postman,
 }
 
-impl Merchant {
-    pub(crate) async fn start(folder: &Path, failures: u32) -> Merchant {
-        let args = receiver::Args::on_free_ports(folder);
-        let server = receiver::Server::bind(args).await.unwrap();
-        let receiver = format!("http://{}", server.address());
-        tokio::spawn(server.run(CancellationToken::new()));
-
-        let failures = Arc::new(AtomicU32::new(failures));
-        let behind = receiver.clone();
-        let door = post(async move |headers: axum::http::HeaderMap, body: String| -> Response {
-            let shut = failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
-            if shut {
-                return StatusCode::SERVICE_UNAVAILABLE.into_response();
-            }
-            let request = reqwest::Client::new().post(format!("{behind}/v1/webhooks")).headers(headers).body(body);
-            StatusCode::from_u16(request.send().await.unwrap().status().as_u16()).unwrap().into_response()
-        });
-        let listener = tokio::net::TcpListener::bind(local()).await.unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().route("/v1/webhooks", door);
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Merchant { base, receiver }
+impl Stack {
+    pub(crate) async fn new() -> Stack {
+        Stack::refusing(0, 0).await
     }
 
-    pub(crate) async fn effects(&self) -> Vec<String> {
-        effects(&self.receiver).await
+    /// The first so many letters and webhooks are refused.
+    pub(crate) async fn refusing(mails: u32, webhooks: u32) -> Stack {
+        Stack {
+            database: TestDatabase::create().await,
+            merchant: Merchant::start(webhooks).await,
+            postman: Postman::start(mails).await,
+        }
     }
-}
 
-pub(crate) fn args(place: &TestDatabase, webhook_url: &str, kafka: KafkaArgs) -> Args {
-    Args {
-        jobs_listen: local(),
-        webhook_url: webhook_url.to_owned(),
-        webhook_timeout_ms: 2_000,
-        data_dir: place.folder().to_owned(),
-        jobs_database_url: place.url(),
-        kafka,
+    pub(crate) fn args(&self, kafka: KafkaArgs) -> Args {
+        Args {
+            jobs_listen: "127.0.0.1:0".parse().unwrap(),
+            jobs_database_url: self.database.url(),
+            receivers: Receivers {
+                smtp_address: self.postman.address.clone(),
+                webhook_url: self.merchant.url.clone(),
+                webhook_timeout_ms: 2_000,
+                webhook_secret: SECRET.to_owned(),
+            },
+            data_dir: self.database.folder().to_owned(),
+            kafka,
+        }
     }
-}
 
-/// A service whose broker is never up: events are handed to its handler directly.
-pub(crate) async fn without_broker(place: &TestDatabase, webhook_url: &str) -> Server {
-    let kafka = KafkaArgs { bootstrap_servers: "127.0.0.1:1".to_owned() };
-    Server::bind(args(place, webhook_url, kafka)).await.unwrap()
-}
+    /// A service whose broker is never up: events are handed to its handler directly.
+    pub(crate) async fn without_broker(&self) -> Server {
+        let kafka = KafkaArgs { bootstrap_servers: "127.0.0.1:1".to_owned() };
+        Server::bind(self.args(kafka)).await.unwrap()
+    }
 
-pub(crate) async fn handle(server: &Server, event: &Event) -> Result<(), HandlerError> {
-    server.handler().before(event).await
-}
+    pub(crate) async fn jobs(&self) -> Jobs {
+        self.without_broker().await.handler()
+    }
 
-pub(crate) fn event(id: u128, kind: &str, description: &str) -> Event {
-    Event {
-        id: Uuid::from_u128(id),
-        kind: kind.to_owned(),
-        version: 1,
-        key: PAYMENT.to_string(),
-        time_ns: 1_795_348_800_000_000_000,
-        data: json!({
-            "payment_id": PAYMENT, "user_id": Uuid::from_u128(2), "amount_minor": 1250, "currency": "EUR",
-            "description": description, "created_at": "2026-11-22T12:00:00Z", "status": "captured",
-        }),
-        extensions: Default::default(),
-        sequence: None,
-        traceparent: None,
-        tracestate: None,
+    /// Names of the files in a folder below `product/`, sorted; a leftover of any kind would show.
+    pub(crate) fn files(&self, folder: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.path(folder)).unwrap();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.database.folder().join("product").join(name)
     }
 }
 
-/// Names of the receipts, sorted; a leftover of any kind would show.
-pub(crate) fn receipts(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder.join("product/receipts")).unwrap();
-    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
+/// One event as the consumer deals with it: what is outside the database, then the transaction.
+pub(crate) async fn handle(jobs: &Jobs, event: &Event) -> Result<(), HandlerError> {
+    jobs.before(event).await?;
+    let mut transaction = jobs.database().begin().await.unwrap();
+    jobs.apply(&mut transaction, event).await?;
+    jobs.database().commit(transaction).await.unwrap();
+    Ok(())
 }
 
-pub(crate) fn receipt_path(folder: &Path, occasion: &str) -> PathBuf {
-    folder.join(format!("product/receipts/{PAYMENT}.{occasion}.html"))
+/// What is noted as done: effect, event type and how often, a line each, sorted.
+pub(crate) async fn done(database: &Database) -> String {
+    let mut lines = product_jobs::effects::lines(database);
+    let mut told = Vec::new();
+    while let Some(line) = lines.recv().await {
+        told.push(line.unwrap().trim_end().to_owned());
+    }
+    told.sort();
+    told.join("\n")
 }
 
-/// The lines of `/internal/effects`, sorted.
-pub(crate) async fn effects(base: &str) -> Vec<String> {
-    let text = reqwest::get(format!("{base}/internal/effects")).await.unwrap().text().await.unwrap();
-    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    lines.sort();
-    lines
+pub(crate) fn payment(id: u128, kind: &str, description: &str) -> Event {
+    let data = json!({
+        "payment_id": PAYMENT, "user_id": USER, "amount_minor": 1250, "currency": "EUR", "description": description,
+        "created_at": "2025-11-22T12:00:00Z", "status": "captured",
+    });
+    event(id, kind, PAYMENT, data)
 }
 
-fn local() -> std::net::SocketAddr {
-    "127.0.0.1:0".parse().unwrap()
+pub(crate) fn event(id: u128, kind: &str, key: Uuid, data: serde_json::Value) -> Event {
+    Event { id: Uuid::from_u128(id), time_ns: NOON_NS, ..Event::new(kind, key.to_string(), data) }
+}
+
+/// The event, dealt with by whom `route` says.
+pub(crate) fn routed(mut event: Event, route: &str) -> Event {
+    event.extensions.insert("jobs".to_owned(), route.to_owned());
+    event
 }

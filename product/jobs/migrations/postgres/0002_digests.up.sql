@@ -1,0 +1,10 @@
+-- What was composed for events that both sides deal with. `seq` grows in the order of commits.
+CREATE TABLE digests (
+    seq      BIGINT PRIMARY KEY,
+    event_id TEXT NOT NULL,
+    effect   TEXT NOT NULL,
+    digest   TEXT NOT NULL,            -- SHA-256 in hex
+    UNIQUE (event_id, effect)
+);
+CREATE TABLE digest_counter (last_seq BIGINT NOT NULL);
+INSERT INTO digest_counter (last_seq) VALUES (0);

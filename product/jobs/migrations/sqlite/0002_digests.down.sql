@@ -1,0 +1,2 @@
+DROP TABLE digest_counter;
+DROP TABLE digests;
