@@ -17,7 +17,9 @@ mod event;
 mod kafka;
 mod measure;
 mod outage;
+mod poison;
 mod spans;
 
 pub use event::{Event, INLINE};
 pub use kafka::{KafkaArgs, Topic, create_topics};
+pub use poison::poison;

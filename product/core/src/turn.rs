@@ -29,7 +29,8 @@ impl Turn {
             std::fs::create_dir_all(data_dir.join("product"))?;
             File::create(&path)
         };
-        let mut turn = Turn { lock: create().with_context(|| format!("could not create {}", path.display()))?, mine: false };
+        let mut turn =
+            Turn { lock: create().with_context(|| format!("could not create {}", path.display()))?, mine: false };
         turn.look().with_context(|| format!("could not lock {}", path.display()))?;
         Ok(turn)
     }

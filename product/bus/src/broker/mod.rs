@@ -8,7 +8,7 @@ mod partition;
 mod retention;
 mod storage;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use rama::{Context, Service};
@@ -48,15 +48,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
 impl Broker {
     /// Port 0 takes a free one: see [`Broker::address`].
     pub async fn bind(args: Args) -> anyhow::Result<Self> {
-        let listener = match TcpListener::bind(args.broker_listen).await {
-            Ok(listener) => listener,
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => anyhow::bail!(
-                "could not listen on {}: address already in use; another process holds it, choose another with \
-                 --broker-listen or move everything with --port-offset 10000",
-                args.broker_listen
-            ),
-            Err(error) => return Err(error).context(format!("could not listen on {}", args.broker_listen)),
-        };
+        let listener = observe::http::listen(args.broker_listen, "--broker-listen").await?;
         let address = listener.local_addr()?;
         let advertised = Url::parse(&format!("tcp://{address}"))?;
         let cluster_id = Uuid::now_v7().to_string();
