@@ -6,6 +6,7 @@
 
 mod answer;
 mod errand;
+mod intent;
 mod latencies;
 mod ledger;
 mod names;

@@ -6,8 +6,8 @@
 //! not what was planned.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 
+use super::intent::{Customer, Errand, Intent, Open, Session, Token};
 use super::ledger::Entry;
 use super::names::Name;
 use super::plan::{Endpoint, Step};
@@ -16,103 +16,11 @@ use super::plan::{Endpoint, Step};
 const CUSTOMERS_MAX: usize = 50_000;
 /// Payments remembered of each customer, the newest, for reading, capturing and refunding.
 const PAYMENTS_KEPT_MAX: usize = 16;
-/// Customers asked in turn whether they can do what a step names.
-const PROBES_MAX: u64 = 16;
+/// Customers asked in turn whether they can do what a step names. So many that rare things, such as a payment that waits for its
+/// capture, are found among hundreds; asking takes microseconds.
+const PROBES_MAX: u64 = 128;
 /// People who sign in although the step was another, because nobody is signed in any more.
 const RETURNING_AT_ONCE_MAX: usize = 4;
-
-/// Proof of being signed in, or of the right to go on. No `Debug`: it must not reach a log.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Token(Arc<str>);
-
-impl Token {
-    pub(super) fn new(text: &str) -> Token {
-        Token(text.into())
-    }
-
-    pub(super) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-/// What a login gives.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Session {
-    pub(super) token: Token,
-    /// For one new pair; none from a core that gives none.
-    pub(super) refresh: Option<Token>,
-}
-
-/// Place of a customer in the population.
-pub(super) type Customer = usize;
-
-/// One request that can be made now.
-pub(super) struct Intent {
-    pub(super) customer: Customer,
-    pub(super) name: Name,
-    pub(super) errand: Errand,
-}
-
-pub(super) enum Errand {
-    Register,
-    LogIn,
-    LogOut(Token),
-    /// The session as it was, and its refresh token.
-    Refresh(Session, Token),
-    Session(Token),
-    ReadProfile(Token),
-    WriteProfile(Token),
-    ReadAvatar(Token),
-    WriteAvatar(Token),
-    Pay(Token),
-    Authorize(Token),
-    Capture(Token, String),
-    ReadPayment(Token, String),
-    ListPayments(Token),
-    Refund(Token, String),
-}
-
-impl Errand {
-    pub(super) fn endpoint(&self) -> Endpoint {
-        match self {
-            Errand::Register => Endpoint::Register,
-            Errand::LogIn => Endpoint::LogIn,
-            Errand::LogOut(_) => Endpoint::LogOut,
-            Errand::Refresh(..) => Endpoint::Refresh,
-            Errand::Session(_) => Endpoint::Session,
-            Errand::ReadProfile(_) => Endpoint::ReadProfile,
-            Errand::WriteProfile(_) => Endpoint::WriteProfile,
-            Errand::ReadAvatar(_) => Endpoint::ReadAvatar,
-            Errand::WriteAvatar(_) => Endpoint::WriteAvatar,
-            Errand::Pay(_) => Endpoint::Pay,
-            Errand::Authorize(_) => Endpoint::Authorize,
-            Errand::Capture(..) => Endpoint::Capture,
-            Errand::ReadPayment(..) => Endpoint::ReadPayment,
-            Errand::ListPayments(_) => Endpoint::ListPayments,
-            Errand::Refund(..) => Endpoint::Refund,
-        }
-    }
-}
-
-/// What can be done with a payment, beyond reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Open {
-    Capture,
-    Refund,
-    /// Done for good, or asked for and not answered yet.
-    Nothing,
-}
-
-impl Open {
-    /// By the status that core tells.
-    pub(super) fn after(status: &str) -> Open {
-        match status {
-            "authorized" => Open::Capture,
-            "captured" => Open::Refund,
-            _ => Open::Nothing,
-        }
-    }
-}
 
 pub(super) struct Population {
     seed: u64,

@@ -4,11 +4,14 @@
 //! A body is read to its end, counted and forgotten line by line. Only CRLF ends a line and only CRLF.CRLF a mail, so
 //! that nobody smuggles one mail in another.
 
+mod line;
+mod reply;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -16,12 +19,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
+use self::line::{Line, next_line};
+use self::reply::Reply;
 use super::mails::{Mailbox, Refusal};
 
 /// Senders pool a handful of connections each; there are only two senders.
 const CONNECTIONS_MAX: usize = 128;
-/// The RFC's limit of a line of text, CRLF included. Commands may be half as long; one limit is simpler.
-const LINE_BYTES_MAX: usize = 1_000;
 /// A receipt is a few kilobytes; with it attached as HTML, some tens.
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// A dozen headers of some hundred bytes, with room.
@@ -72,47 +75,6 @@ pub(super) async fn listen(listener: TcpListener, mailbox: Mailbox, stop: Cancel
     if timeout(DRAIN_MAX, sessions.wait()).await.is_err() {
         info!("gave up {} connections for mail that did not end", sessions.len());
     }
-}
-
-/// An answer: the lines of it, and whether the connection ends with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Reply {
-    text: &'static str,
-    ends: bool,
-    mistake: bool,
-}
-
-impl Reply {
-    const fn ok(text: &'static str) -> Reply {
-        Reply { text, ends: false, mistake: false }
-    }
-
-    const fn mistake(text: &'static str) -> Reply {
-        Reply { text, ends: false, mistake: true }
-    }
-
-    const fn end(text: &'static str) -> Reply {
-        Reply { text, ends: true, mistake: false }
-    }
-
-    const GREETING: Reply = Reply::ok("220 faultline ESMTP, for tests\r\n");
-    const FULL: Reply = Reply::end("421 4.3.2 too many connections, try again later\r\n");
-    const REFUSING: Reply = Reply::end("421 4.3.2 not taking mail, try again later\r\n");
-    const STOPPING: Reply = Reply::end("421 4.3.2 shutting down\r\n");
-    const TOO_SLOW: Reply = Reply::end("421 4.4.2 waited too long\r\n");
-    const TOO_MANY_MISTAKES: Reply = Reply::end("421 4.7.0 too many mistakes\r\n");
-    const LINE_TOO_LONG: Reply = Reply::mistake("500 5.5.2 the line is too long\r\n");
-    const TOO_LARGE: Reply = Reply::ok("552 5.3.4 the message is too large\r\n");
-}
-
-/// A line that came, without its CRLF.
-enum Line {
-    /// It is in the buffer.
-    Whole,
-    /// It was longer than `LINE_BYTES_MAX` and is gone.
-    TooLong,
-    /// The other side has closed.
-    End,
 }
 
 /// How a mail's text ended.
@@ -187,7 +149,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             "EHLO" => {
                 self.greeted = true;
                 self.recipients = None;
-                // SIZE is MESSAGE_BYTES_MAX.
                 Reply::ok(
                     "250-faultline\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250 SIZE 1048576\r\n",
                 )
@@ -320,34 +281,65 @@ fn after_path<'a>(rest: &'a str, keyword: &str) -> Option<&'a str> {
     Some(parameters.trim())
 }
 
-/// Reads up to the next CRLF. Of a line that is too long nothing is kept.
-async fn next_line(stream: &mut (impl AsyncBufRead + Unpin), line: &mut Vec<u8>) -> io::Result<Line> {
-    line.clear();
-    let mut too_long = false;
-    let mut after_cr = false;
-    loop {
-        let buffer = stream.fill_buf().await?;
-        if buffer.is_empty() {
-            return Ok(Line::End);
-        }
-        let line_feed = buffer.iter().position(|&byte| byte == b'\n');
-        let taken = line_feed.map_or(buffer.len(), |at| at + 1);
-        let ended = match line_feed {
-            Some(0) => after_cr,
-            Some(at) => buffer[at - 1] == b'\r',
-            None => false,
-        };
-        after_cr = buffer[taken - 1] == b'\r';
-        too_long |= line.len() + taken > LINE_BYTES_MAX;
-        if too_long {
-            line.clear();
-        } else {
-            line.extend_from_slice(&buffer[..taken]);
-        }
-        stream.consume(taken);
-        if ended {
-            line.truncate(line.len().saturating_sub(2));
-            return Ok(if too_long { Line::TooLong } else { Line::Whole });
-        }
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+    use tokio::time::Instant;
+
+    use super::super::kept::{self, Kept};
+    use super::*;
+    use crate::database::Database;
+    use crate::faults::Faults;
+    use crate::latency::Latency;
+
+    /// Runs `story` at the other end of a session, on a paused clock.
+    async fn with_session(story: impl AsyncFnOnce(&mut DuplexStream)) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = Database::open(folder.path(), "receiver.db", kept::SCHEMA).await.expect("a database");
+        let latency = Latency::new(1, 0.0, 0.0, "mail receiver").expect("settings");
+        let mailbox = Mailbox::new(Kept::new(database), latency, Faults::none(&[]));
+        let (mut near, far) = duplex(1024);
+        let session = tokio::spawn(async move { Session::new(far, mailbox).run(&CancellationToken::new()).await });
+        tokio::time::pause();
+        story(&mut near).await;
+        session.await.expect("no panic").expect("it ended in peace");
+    }
+
+    async fn last_line(near: &mut DuplexStream) -> String {
+        let mut text = String::new();
+        near.read_to_string(&mut text).await.expect("text");
+        text.lines().last().unwrap_or_default().to_owned()
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_is_shown_out() {
+        with_session(async |near| {
+            let begun = Instant::now();
+            assert!(last_line(near).await.starts_with("421 4.4.2"));
+            assert_eq!(begun.elapsed().as_secs(), IDLE_MAX.as_secs());
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn who_never_comes_to_the_end_of_a_mail_is_too() {
+        with_session(async |near| {
+            let begun = Instant::now();
+            near.write_all(b"EHLO a\r\nMAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\nSubject: wait").await.expect("sent");
+            assert!(last_line(near).await.starts_with("421 4.4.2"));
+            assert_eq!(begun.elapsed().as_secs(), MESSAGE_TIME_MAX.as_secs());
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn the_size_it_offers_is_the_size_it_takes() {
+        with_session(async |near| {
+            near.write_all(b"EHLO a\r\nQUIT\r\n").await.expect("sent");
+            let mut text = String::new();
+            near.read_to_string(&mut text).await.expect("text");
+            assert!(text.contains(&format!("SIZE {MESSAGE_BYTES_MAX}\r\n")), "{text}");
+        })
+        .await;
     }
 }
