@@ -16,9 +16,13 @@ pub(super) const SCHEMA: &str = "
         charge_id    TEXT NOT NULL,
         amount_minor INTEGER NOT NULL,
         currency     TEXT NOT NULL,
-        status       TEXT NOT NULL,            -- approved, declined, refunded
+        status       TEXT NOT NULL,            -- authorized (held, not taken), approved (taken), declined, refunded
         charges      INTEGER NOT NULL,         -- requests for the charge, repeats included
         refunds      INTEGER NOT NULL DEFAULT 0
+    ) WITHOUT ROWID, STRICT;
+    CREATE TABLE IF NOT EXISTS captures (      -- of money that was held first
+        payment_id   TEXT PRIMARY KEY,
+        captures     INTEGER NOT NULL          -- requests, repeats included
     ) WITHOUT ROWID, STRICT";
 
 #[derive(Clone, Debug)]
@@ -41,10 +45,11 @@ impl Charge {
     }
 }
 
-pub(super) enum Refund {
+/// What came of a request about a charge made before.
+pub(super) enum Change {
     Done(Charge),
-    /// No money was taken.
-    Declined,
+    /// There is no money to take or to give back.
+    Nothing,
     Unknown,
 }
 
@@ -77,11 +82,42 @@ impl Charges {
         .await
     }
 
-    /// Refunds once; a second request finds it done.
-    pub(super) async fn refund(&self, payment: Uuid) -> sqlx::Result<Refund> {
+    /// Takes money that is held, once; a second request finds it taken.
+    pub(super) async fn capture(&self, payment: Uuid) -> sqlx::Result<Change> {
+        let mut transaction = self.database.writer.begin().await?;
+        let captures: Option<i64> = sqlx::query_scalar(
+            "INSERT INTO captures (payment_id, captures)
+             SELECT payment_id, 1 FROM charges WHERE payment_id = ?
+                AND (status = 'authorized' OR EXISTS (SELECT 1 FROM captures WHERE payment_id = charges.payment_id))
+             ON CONFLICT DO UPDATE SET captures = captures + 1
+             RETURNING captures",
+        )
+        .bind(payment.to_string())
+        .fetch_optional(&mut *transaction)
+        .instrument(db::span(db::SQLITE, "INSERT", "captures"))
+        .await?;
         let charge: Option<Charge> = sqlx::query_as(
-            "UPDATE charges SET refunds = refunds + 1,
-                status = CASE status WHEN 'declined' THEN 'declined' ELSE 'refunded' END
+            "UPDATE charges SET status = CASE status WHEN 'authorized' THEN 'approved' ELSE status END
+             WHERE payment_id = ?
+             RETURNING charge_id, amount_minor, currency, status",
+        )
+        .bind(payment.to_string())
+        .fetch_optional(&mut *transaction)
+        .instrument(db::span(db::SQLITE, "UPDATE", "charges"))
+        .await?;
+        transaction.commit().await?;
+        Ok(match charge {
+            None => Change::Unknown,
+            Some(charge) if captures.is_some() => Change::Done(charge),
+            Some(_) => Change::Nothing,
+        })
+    }
+
+    /// Refunds once; a second request finds it done.
+    pub(super) async fn refund(&self, payment: Uuid) -> sqlx::Result<Change> {
+        let charge: Option<Charge> = sqlx::query_as(
+            "UPDATE charges SET refunds = refunds + (status IN ('approved', 'refunded')),
+                status = CASE status WHEN 'approved' THEN 'refunded' ELSE status END
              WHERE payment_id = ?
              RETURNING charge_id, amount_minor, currency, status",
         )
@@ -90,20 +126,26 @@ impl Charges {
         .instrument(db::span(db::SQLITE, "UPDATE", "charges"))
         .await?;
         Ok(match charge {
-            None => Refund::Unknown,
-            Some(charge) if charge.status == "declined" => Refund::Declined,
-            Some(charge) => Refund::Done(charge),
+            None => Change::Unknown,
+            Some(charge) if charge.status == "refunded" => Change::Done(charge),
+            Some(_) => Change::Nothing,
         })
     }
 
-    /// One JSON line for each charge and one for each refund.
+    /// One JSON line for each charge, capture of held money, and refund. Money was taken where a charge was approved or
+    /// an authorized one captured.
     pub(super) fn lines(&self) -> mpsc::Receiver<sqlx::Result<String>> {
         let (send, receive) = mpsc::channel(answers::LINES_UNREAD_MAX);
         let readers = self.database.readers.clone();
         tokio::spawn(async move {
             let mut rows = sqlx::query_as::<_, (String, String, i64)>(
-                "SELECT 'charge.' || CASE status WHEN 'declined' THEN 'declined' ELSE 'approved' END,
-                    payment_id, charges FROM charges
+                "SELECT 'charge.' || CASE
+                        WHEN status = 'declined' THEN 'declined'
+                        WHEN status = 'authorized' OR captures IS NOT NULL THEN 'authorized'
+                        ELSE 'approved' END,
+                    payment_id, charges FROM charges LEFT JOIN captures USING (payment_id)
+                 UNION ALL
+                 SELECT 'charge.captured', payment_id, captures FROM captures
                  UNION ALL
                  SELECT 'charge.refunded', payment_id, refunds FROM charges WHERE status = 'refunded'",
             )

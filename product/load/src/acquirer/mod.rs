@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 use uuid::Uuid;
 
-use self::charges::{Charge, Charges, Refund};
+use self::charges::{Change, Charge, Charges};
 use crate::answers;
 use crate::database::Database;
 use crate::faults::{self, Faults, Target};
@@ -86,6 +86,7 @@ impl Server {
         let faults = Faults::none(&[Target::Acquirer]);
         let router = Router::new()
             .route("/v1/charges", post(charge))
+            .route("/v1/charges/{payment_id}/capture", post(capture))
             .route("/v1/charges/{payment_id}/refund", post(refund))
             .route_layer(from_fn_with_state((faults.clone(), Target::Acquirer), faults::struck))
             .route("/health", get(answers::health))
@@ -116,7 +117,7 @@ fn counter() -> Counter<u64> {
     global::meter("product-load")
         .u64_counter("faultline.acquirer.answers")
         .with_unit("{answer}")
-        .with_description("Answers to charges and refunds, by outcome.")
+        .with_description("Answers to charges, captures and refunds, by outcome.")
         .build()
 }
 
@@ -127,6 +128,13 @@ struct Order {
     amount_minor: i64,
     currency: String,
     card_token: String,
+    /// False: the money is held and not taken yet.
+    #[serde(default = "at_once")]
+    capture: bool,
+}
+
+fn at_once() -> bool {
+    true
 }
 
 async fn charge(
@@ -145,7 +153,11 @@ async fn charge(
         return answers::problem(StatusCode::UNPROCESSABLE_ENTITY, "the amount or the currency makes no sense");
     }
     acquirer.latency.pass(&format!("charge {}", order.payment_id)).await;
-    let status = if order.card_token == DECLINED_CARD { "declined" } else { "approved" };
+    let status = match order.capture {
+        _ if order.card_token == DECLINED_CARD => "declined",
+        true => "approved",
+        false => "authorized",
+    };
     let decided = acquirer.charges.decide(order.payment_id, order.amount_minor, &order.currency, status).await;
     match decided {
         Ok(charge) if charge.amount_minor != order.amount_minor || charge.currency != order.currency => {
@@ -156,12 +168,21 @@ async fn charge(
     }
 }
 
+async fn capture(State(acquirer): State<Acquirer>, Path(payment): Path<Uuid>) -> Response {
+    acquirer.latency.pass(&format!("capture {payment}")).await;
+    changed(&acquirer, payment, acquirer.charges.capture(payment).await, "captured")
+}
+
 async fn refund(State(acquirer): State<Acquirer>, Path(payment): Path<Uuid>) -> Response {
     acquirer.latency.pass(&format!("refund {payment}")).await;
-    match acquirer.charges.refund(payment).await {
-        Ok(Refund::Done(charge)) => answer(&acquirer, payment, &charge, "refunded"),
-        Ok(Refund::Declined) => answers::problem(StatusCode::CONFLICT, "the charge was declined, nothing to refund"),
-        Ok(Refund::Unknown) => answers::problem(StatusCode::NOT_FOUND, "there is no such charge"),
+    changed(&acquirer, payment, acquirer.charges.refund(payment).await, "refunded")
+}
+
+fn changed(acquirer: &Acquirer, payment: Uuid, change: sqlx::Result<Change>, status: &'static str) -> Response {
+    match change {
+        Ok(Change::Done(charge)) => answer(acquirer, payment, &charge, status),
+        Ok(Change::Nothing) => answers::problem(StatusCode::CONFLICT, "there is no money of this charge to move"),
+        Ok(Change::Unknown) => answers::problem(StatusCode::NOT_FOUND, "there is no such charge"),
         Err(error) => answers::broken(&error),
     }
 }
@@ -172,7 +193,7 @@ fn answer(acquirer: &Acquirer, payment: Uuid, charge: &Charge, status: &'static 
     Json(json!({"charge_id": charge.charge_id, "status": status})).into_response()
 }
 
-/// For each payment: its charge or refund, and how often we were asked for it.
+/// For each payment: its charge, capture and refund, and how often we were asked for it.
 async fn effects(State(acquirer): State<Acquirer>) -> Response {
     answers::lines(ReceiverStream::new(acquirer.charges.lines()))
 }

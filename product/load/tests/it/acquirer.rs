@@ -93,6 +93,44 @@ async fn a_bad_card_and_bad_requests_are_turned_down() {
 }
 
 #[tokio::test]
+async fn held_money_is_taken_once_and_only_then_refunded() {
+    let folder = tempfile::tempdir().unwrap();
+    with_acquirer(folder.path(), async |base| {
+        let ask = async |what| post(format!("{base}/v1/charges/{PAYMENT}/{what}"), None, &Value::Null).await;
+        assert_eq!(ask("capture").await.0, 404);
+        let mut held = order(1250, "tok_approved");
+        held["capture"] = json!(false);
+        for _ in 0..2 {
+            assert_eq!(charge(&base, &held).await.1["status"], json!("approved"));
+        }
+        assert_eq!(ask("refund").await.0, 409, "nothing was taken");
+        assert!(effects(&base).await[0].contains("charge.authorized"));
+        for (what, status) in [("capture", "captured"), ("capture", "captured"), ("refund", "refunded")] {
+            assert_eq!(ask(what).await.1["status"], json!(status));
+        }
+        assert_eq!(ask("capture").await.1["status"], json!("captured"), "that it was taken stays true");
+        expect_test::expect![[r#"
+            {"count":1,"deliveries":1,"effect":"charge","event_type":"charge.refunded","payment_id":"00000000-0000-7000-8000-000000000001"}
+            {"count":1,"deliveries":2,"effect":"charge","event_type":"charge.authorized","payment_id":"00000000-0000-7000-8000-000000000001"}
+            {"count":1,"deliveries":3,"effect":"charge","event_type":"charge.captured","payment_id":"00000000-0000-7000-8000-000000000001"}"#]]
+        .assert_eq(&effects(&base).await.join("\n"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_taken_at_once_or_declined_cannot_be_captured() {
+    for card in ["tok_approved", "tok_declined"] {
+        let folder = tempfile::tempdir().unwrap();
+        with_acquirer(folder.path(), async |base| {
+            charge(&base, &order(1250, card)).await;
+            assert_eq!(post(format!("{base}/v1/charges/{PAYMENT}/capture"), None, &Value::Null).await.0, 409, "{card}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn it_fails_on_demand_and_is_well_when_told_so() {
     let folder = tempfile::tempdir().unwrap();
     with_acquirer(folder.path(), async |base| {
