@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -13,7 +14,7 @@ pub const INLINE: &str = "inline";
 const ATTRIBUTES: [&str; 7] =
     ["ce_specversion", "ce_id", "ce_type", "ce_source", "ce_time", "ce_dataversion", "ce_sequence"];
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Event {
     /// Identity of the event (UUIDv7): a consumer acts once on each.
     pub id: Uuid,
@@ -112,7 +113,7 @@ impl Event {
     }
 
     /// The trace context it carries, as header pairs.
-    pub(crate) fn trace_headers(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub fn trace_headers(&self) -> impl Iterator<Item = (&str, &str)> {
         let traceparent = self.traceparent.as_deref().map(|value| ("traceparent", value));
         traceparent.into_iter().chain(self.tracestate.as_deref().map(|value| ("tracestate", value)))
     }

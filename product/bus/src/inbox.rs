@@ -69,6 +69,25 @@ pub(crate) async fn positions(database: &Database, consumer: &str, cluster: &str
     Ok(rows.into_iter().map(|(topic, partition, offset)| ((topic, partition), offset)).collect())
 }
 
+/// Where anybody of `consumer` got to in one partition.
+pub(crate) async fn position(
+    database: &Database,
+    consumer: &str,
+    cluster: &str,
+    (topic, partition): &Place,
+) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar(
+        "SELECT log_offset FROM inbox_position
+         WHERE consumer = $1 AND cluster = $2 AND topic = $3 AND partition = $4",
+    )
+    .bind(consumer)
+    .bind(cluster)
+    .bind(topic)
+    .bind(partition)
+    .fetch_optional(database.readers())
+    .await
+}
+
 pub(crate) async fn set_position(
     connection: &mut AnyConnection,
     consumer: &str,

@@ -124,8 +124,9 @@ impl Lag {
         lag
     }
 
-    pub(crate) fn set(&self, topic: &str, partition: i32, messages: i64) {
-        self.lock().insert((topic.to_owned(), partition), messages);
+    /// Of the partitions read now; those of others are for them to tell.
+    pub(crate) fn set(&self, behind: HashMap<(String, i32), i64>) {
+        *self.lock() = behind;
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(String, i32), i64>> {

@@ -8,6 +8,7 @@ use std::{
 use anyhow::Context as _;
 use opentelemetry::KeyValue;
 use rdkafka::{
+    Offset,
     consumer::{Consumer, StreamConsumer},
     error::{KafkaError, RDKafkaErrorCode},
     message::{BorrowedMessage, Message},
@@ -106,11 +107,13 @@ impl<'a, H: Handler> Session<'a, H> {
             // Against the embedded broker a first join takes seconds; with slower heartbeats many.
             .set("heartbeat.interval.ms", "500")
             .set("session.timeout.ms", "6000")
+            // A member that comes or goes moves only the partitions that change hands.
+            .set("partition.assignment.strategy", "cooperative-sticky")
             .set("fetch.wait.max.ms", fetch_wait_ms)
             .set("queued.min.messages", AHEAD_MESSAGES_MIN)
             .set("queued.max.messages.kbytes", AHEAD_KBYTES_MAX)
             .set("statistics.interval.ms", "1000")
-            .create_with_context(Seat::new(reader.lag.clone()))?;
+            .create_with_context(Seat::new(&reader.tier.group, reader.lag.clone()))?;
         let consumer = Arc::new(consumer);
         let cluster = cluster_id(&consumer).await?;
         create_topics(&reader.kafka, &tier::all_topics(&reader.group, &reader.topics, reader.retries)).await?;
@@ -145,6 +148,9 @@ impl<'a, H: Handler> Session<'a, H> {
                         }
                         Err(error) => return Err(error.into()),
                     };
+                    if self.was_read(&message).await? {
+                        continue;
+                    }
                     if self.wait_until_due(&message, stop).await.is_none() {
                         return Ok(());
                     }
@@ -158,6 +164,23 @@ impl<'a, H: Handler> Session<'a, H> {
         let cluster = cluster_id(&self.consumer).await?;
         anyhow::ensure!(cluster == self.cluster, "the broker is another cluster now");
         Ok(())
+    }
+
+    /// Whether another member of the group got beyond the first message of a partition given to us, as the positions of
+    /// this session's start cannot know. Then reading goes on behind it.
+    async fn was_read(&self, message: &BorrowedMessage<'_>) -> anyhow::Result<bool> {
+        let place = (message.topic().to_owned(), message.partition());
+        if !self.consumer.context().is_new(&place) {
+            return Ok(false);
+        }
+        let Reader { database, tier, .. } = self.reader;
+        match inbox::position(database, &tier.group, &self.cluster, &place).await? {
+            Some(next) if next > message.offset() => {
+                // Without waiting: should it fail, what follows is read again and known to the inbox.
+                Ok(self.consumer.seek(&place.0, place.1, Offset::Offset(next), Duration::ZERO).is_ok())
+            }
+            _ => Ok(false),
+        }
     }
 
     /// None: stopped before.

@@ -14,13 +14,10 @@ use serde_json::{Value, json};
 use sqlx::AnyConnection;
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// Nothing here takes that long; a test that waits longer has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-pub(crate) fn topic() -> Topic {
-    Topic { name: "things".to_owned(), partitions: 2 }
-}
 
 /// A running part.
 pub(crate) struct Running {
@@ -43,52 +40,82 @@ impl Running {
     }
 }
 
+/// A broker with a topic and groups that no other test uses: the embedded one, or that of
+/// `FAULTLINE_TEST_BOOTSTRAP_SERVERS`.
 pub(crate) struct TestBroker {
-    pub(crate) address: SocketAddr,
-    running: Running,
+    kafka: KafkaArgs,
+    name: String,
+    embedded: Option<(SocketAddr, Running)>,
 }
 
 impl TestBroker {
     pub(crate) async fn start() -> Self {
-        Self::start_at("127.0.0.1:0".parse().expect("an address")).await
+        let name = Uuid::new_v4().simple().to_string();
+        match std::env::var("FAULTLINE_TEST_BOOTSTRAP_SERVERS") {
+            Ok(bootstrap_servers) => Self { kafka: KafkaArgs { bootstrap_servers }, name, embedded: None },
+            Err(_) => Self::start_at("127.0.0.1:0".parse().expect("an address"), name).await,
+        }
     }
 
-    pub(crate) async fn start_at(listen: SocketAddr) -> Self {
+    /// The embedded one, whatever is there: it can be killed.
+    pub(crate) async fn start_mortal() -> Self {
+        Self::start_at("127.0.0.1:0".parse().expect("an address"), "mortal".to_owned()).await
+    }
+
+    async fn start_at(listen: SocketAddr, name: String) -> Self {
         let broker = Broker::bind(broker::Args { broker_listen: listen }).await.expect("a free port");
         let address = broker.address();
-        Self { address, running: Running::spawn(|stop| broker.run(stop)) }
+        let kafka = KafkaArgs { bootstrap_servers: address.to_string() };
+        Self { kafka, name, embedded: Some((address, Running::spawn(|stop| broker.run(stop)))) }
     }
 
-    /// All connections break; everything it knew is gone.
-    pub(crate) async fn kill(self) -> SocketAddr {
-        self.running.end().await;
-        self.address
+    /// All connections break and everything it knew is gone; the future starts another in its place.
+    pub(crate) async fn kill(self) -> impl Future<Output = Self> {
+        let (address, running) = self.embedded.expect("a mortal broker");
+        running.end().await;
+        Self::start_at(address, self.name)
+    }
+
+    pub(crate) async fn end(self) {
+        if let Some((_, running)) = self.embedded {
+            running.end().await;
+        }
     }
 
     pub(crate) fn kafka(&self) -> KafkaArgs {
-        KafkaArgs { bootstrap_servers: self.address.to_string() }
+        self.kafka.clone()
+    }
+
+    pub(crate) fn topic(&self) -> Topic {
+        Topic { name: format!("things.{}", self.name), partitions: 4 }
+    }
+
+    pub(crate) fn group(&self) -> String {
+        format!("scribe.{}", self.name)
     }
 }
 
 /// Something that makes events.
 pub(crate) struct Product {
     pub(crate) database: Database,
+    topic: Topic,
     waker: outbox::Waker,
     relay: Running,
 }
 
 impl Product {
-    pub(crate) async fn start(database: Database, kafka: KafkaArgs) -> Self {
+    pub(crate) async fn start(database: Database, broker: &TestBroker) -> Self {
         outbox::migrate(&database).await.expect("tables");
-        let relay = outbox::Relay::new(database.clone(), kafka, "test", vec![topic()]);
+        let topic = broker.topic();
+        let relay = outbox::Relay::new(database.clone(), broker.kafka(), "test", vec![topic.clone()]);
         let waker = relay.waker();
-        Self { database, waker, relay: Running::spawn(|stop| relay.run(stop)) }
+        Self { database, topic, waker, relay: Running::spawn(|stop| relay.run(stop)) }
     }
 
     pub(crate) async fn say(&self, key: &str, data: Value) -> Event {
         let event = Event::new("thing.happened", key, data);
         let mut transaction = self.database.begin().await.expect("a transaction");
-        outbox::enqueue(&mut transaction, &topic().name, &event).await.expect("a row");
+        outbox::enqueue(&mut transaction, &self.topic.name, &event).await.expect("a row");
         transaction.commit().await.expect("a commit");
         self.waker.committed();
         event
@@ -107,7 +134,7 @@ impl Product {
 
 /// Appends to a table per event; fails as the event tells it to: `{"fail": 2}` twice, `{"poison": true}` for good.
 pub(crate) struct Scribe {
-    failures: Mutex<HashMap<uuid::Uuid, i64>>,
+    failures: Mutex<HashMap<Uuid, i64>>,
     effects: watch::Sender<u64>,
 }
 
@@ -136,11 +163,12 @@ impl Handler for Scribe {
 /// Something that acts on events.
 pub(crate) struct Consumer {
     pub(crate) database: Database,
+    done: watch::Receiver<u64>,
     running: Running,
 }
 
 impl Consumer {
-    pub(crate) async fn start(database: Database, kafka: KafkaArgs) -> Self {
+    pub(crate) async fn start(database: Database, broker: &TestBroker) -> Self {
         let id = match database.dialect() {
             Dialect::Sqlite => "INTEGER PRIMARY KEY",
             Dialect::Postgres => "BIGINT GENERATED ALWAYS AS IDENTITY",
@@ -148,10 +176,11 @@ impl Consumer {
         let table = format!("CREATE TABLE IF NOT EXISTS effect (id {id}, key TEXT, n INTEGER)");
         sqlx::query(sqlx::AssertSqlSafe(table)).execute(database.writer()).await.expect("a table");
         let scribe = Scribe { failures: Mutex::default(), effects: watch::Sender::new(0) };
-        let mut config = ConsumerConfig::new(kafka, "scribe", vec![topic()]);
+        let done = scribe.effects.subscribe();
+        let mut config = ConsumerConfig::new(broker.kafka(), &broker.group(), vec![broker.topic()]);
         config.retry_delays = vec![Duration::from_millis(50), Duration::from_millis(100)];
         let for_task = database.clone();
-        Self { database, running: Running::spawn(|stop| consumer::run(config, for_task, scribe, stop)) }
+        Self { database, done, running: Running::spawn(|stop| consumer::run(config, for_task, scribe, stop)) }
     }
 
     pub(crate) async fn effects(&self) -> Vec<(String, i64)> {
@@ -159,6 +188,11 @@ impl Consumer {
             .fetch_all(self.database.readers())
             .await
             .expect("effects")
+    }
+
+    /// Effects of this member of its group.
+    pub(crate) fn done(&self) -> u64 {
+        *self.done.borrow()
     }
 
     pub(crate) async fn until_effects(&self, count: usize) -> Vec<(String, i64)> {
