@@ -3,7 +3,7 @@
 //! A line is handed to the operating system before anything depends on it, so it survives the end of this process.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -39,14 +39,19 @@ impl Ledger {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        // Appending keeps lines whole when a second generator, a herd for a minute, writes to the same ledger.
+        let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         let mut reader = BufReader::new(&file);
         let mut line = String::new();
         let mut whole_bytes = 0_u64;
         loop {
             line.clear();
             let bytes = reader.read_line(&mut line)?;
-            if bytes == 0 || !line.ends_with('\n') {
+            if bytes == 0 {
+                break;
+            }
+            if !line.ends_with('\n') {
+                file.set_len(whole_bytes)?;
                 break;
             }
             whole_bytes += bytes as u64;
@@ -55,8 +60,6 @@ impl Ledger {
                 Err(error) => return Err(io::Error::other(format!("byte {whole_bytes}: {error}"))),
             }
         }
-        file.set_len(whole_bytes)?;
-        (&file).seek(SeekFrom::End(0))?;
         Ok(Ledger { file: Mutex::new(file) })
     }
 
@@ -104,6 +107,17 @@ mod tests {
             {"intent":"payment.captured","id":"b","amount_minor":1250,"currency":"EUR","seed":1,"customer":3}
         "#]]
         .assert_eq(&std::fs::read_to_string(&path).expect("read"));
+    }
+
+    #[test]
+    fn two_generators_write_to_one_ledger() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("ledger.jsonl");
+        let (first, second) = (read(&path).0, read(&path).0);
+        for (ledger, id) in [(&first, "a"), (&second, "b"), (&first, "c")] {
+            ledger.append(&entry(id)).expect("appended");
+        }
+        assert_eq!(read(&path).1, ["a", "b", "c"]);
     }
 
     #[test]
