@@ -82,14 +82,16 @@ async fn remember(connection: &mut AnyConnection, fact: &Fact, moment: Moment, p
     traced(span, query.execute(connection)).await.map(drop)
 }
 
-/// How many events of a sequence up to `through` are counted. Equal to how many there are: nothing is on its way.
-pub(crate) async fn applied(connection: &mut AnyConnection, through: i64) -> sqlx::Result<i64> {
+/// How many events of a sequence above `after` and up to `through` are counted. When that is all there are, nothing of
+/// them is on its way.
+pub(crate) async fn applied(connection: &mut AnyConnection, after: i64, through: i64) -> sqlx::Result<i64> {
     let query = sqlx::query_scalar(
-        "SELECT (SELECT COUNT(*) FROM user_facts WHERE sequence <= $1)
-              + (SELECT COUNT(*) FROM payment_facts WHERE captured_sequence <= $1)
-              + (SELECT COUNT(*) FROM payment_facts WHERE declined_sequence <= $1)
-              + (SELECT COUNT(*) FROM payment_facts WHERE refunded_sequence <= $1)",
+        "SELECT (SELECT COUNT(*) FROM user_facts WHERE sequence > $1 AND sequence <= $2)
+              + (SELECT COUNT(*) FROM payment_facts WHERE captured_sequence > $1 AND captured_sequence <= $2)
+              + (SELECT COUNT(*) FROM payment_facts WHERE declined_sequence > $1 AND declined_sequence <= $2)
+              + (SELECT COUNT(*) FROM payment_facts WHERE refunded_sequence > $1 AND refunded_sequence <= $2)",
     )
+    .bind(after)
     .bind(through);
     let span = span(connection, "SELECT", "payment_facts");
     traced(span, query.fetch_one(connection)).await

@@ -49,26 +49,30 @@ async fn report(
 }
 
 #[derive(Deserialize)]
-struct Through {
+struct Watermark {
+    /// The last sequence that the rows know of.
     through: i64,
+    /// Events up to this sequence are not counted in `applied`: whoever asks knows them no longer.
+    #[serde(default)]
+    after: i64,
 }
 
-/// The same rows as of the event of sequence `through`, and how many events up to it are counted. Counted first: when
-/// all of them are, the rows that are read next are those of the watermark, whatever arrives meanwhile.
+/// The same rows as of a watermark, and how many events up to it are counted. Counted first: when all of them are, the
+/// rows that are read next are those of the watermark, whatever arrives meanwhile.
 async fn report_through(
     State(database): State<Database>,
     Path(report): Path<String>,
     query: Result<Query<reports::Query>, QueryRejection>,
-    through: Result<Query<Through>, QueryRejection>,
+    watermark: Result<Query<Watermark>, QueryRejection>,
 ) -> Response {
-    let (report, query, through) = match (report.parse::<Report>(), query, through) {
-        (Ok(report), Ok(Query(query)), Ok(Query(Through { through }))) => (report, query, through),
+    let (report, query, Watermark { through, after }) = match (report.parse::<Report>(), query, watermark) {
+        (Ok(report), Ok(Query(query)), Ok(Query(watermark))) => (report, query, watermark),
         (Err(unknown), ..) => return problem(StatusCode::NOT_FOUND, &unknown.to_string()),
         _ => return bad_query(),
     };
     let answer = async {
         let mut connection = database.read().await?;
-        let applied = facts::applied(&mut connection, through).await?;
+        let applied = facts::applied(&mut connection, after, through).await?;
         let rows = reports::rows(&mut connection, report, &query, Some(through)).await?;
         sqlx::Result::Ok(json!({"applied": applied, "rows": rows}))
     };
@@ -86,7 +90,7 @@ fn broken(report: Report, error: &sqlx::Error) -> Response {
 fn bad_query() -> Response {
     problem(
         StatusCode::BAD_REQUEST,
-        "from and to are days such as 2026-11-22, limit and through are numbers; through is the last sequence to count",
+        "from and to are days such as 2026-11-22; limit, after and through are numbers, and through is needed",
     )
 }
 

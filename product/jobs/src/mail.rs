@@ -129,7 +129,12 @@ impl Mails {
             server.port = i64::from(self.port),
             error.type = Empty,
         );
-        let sent = self.transport.send(message).instrument(span.clone()).await;
+        let transport = self.transport.clone();
+        // In a task of its own: whoever waits for it may be dropped, but a conversation cut short would leave its connection
+        // one answer behind for the next letter.
+        let conversation = async move { transport.send(message).await };
+        let sent =
+            tokio::spawn(conversation.instrument(span.clone())).await.context("the letter's task ended early")?;
         if let Err(error) = &sent {
             let kind = match error.status() {
                 Some(code) => code.to_string(),

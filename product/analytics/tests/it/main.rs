@@ -4,5 +4,6 @@
 mod broker;
 mod faults;
 mod http;
+mod migrations;
 mod reports;
 mod stack;

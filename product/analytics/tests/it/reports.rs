@@ -106,9 +106,11 @@ async fn an_answer_as_of_an_event_is_what_was_known_then() {
         let through = event.sequence.unwrap();
         let expected = told(past.database(), &Query::default(), None).await;
         assert_eq!(told(&database, &Query::default(), Some(through)).await, expected, "through {through}");
-        let url = format!("{base}/internal/reports/funnel?through={through}");
-        let answer: serde_json::Value = reqwest::get(url).await.unwrap().json().await.unwrap();
-        assert_eq!(answer["applied"], through, "every event of the story is counted");
+        for after in 0..through {
+            let url = format!("{base}/internal/reports/funnel?after={after}&through={through}");
+            let answer: serde_json::Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+            assert_eq!(answer["applied"], through - after, "every event of the story is counted");
+        }
     }
     running.abort();
 }

@@ -4,6 +4,8 @@
 mod broker;
 mod effects;
 mod http;
+mod kills;
+mod migrations;
 mod receivers;
 mod settlement;
 mod shadow;
