@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use model::{Converted, Rejected, Signal};
-use store::{Full, Reservation, StoreError, Writer};
+use store::{Filled, Full, StoreError, Writer};
 use tokio::sync::Semaphore;
 use tracing::{error, warn};
 
@@ -40,6 +40,9 @@ pub(crate) struct Received {
     pub lease: Lease,
 }
 
+/// Rows ready to be written, or why the store cannot have them; and what was left out of them.
+type Decoded = (Result<Filled, StoreError>, Rejected);
+
 impl Collector {
     pub(crate) fn new(writer: Writer, limits: Limits) -> Arc<Collector> {
         Arc::new(Collector {
@@ -55,13 +58,12 @@ impl Collector {
     /// Returns once the rows survive a power loss, with what was left out of them.
     pub(crate) async fn keep(&self, received: Received) -> Result<Rejected, Refusal> {
         let signal = received.signal;
-        let (place, converted) = self.decode(received).await?;
-        let items = converted.batches.iter().map(|batch| batch.num_rows() as u64).sum();
-        if items > 0 {
-            place.append(converted.batches).await.map_err(|error| self.not_stored(signal, &error))?;
-        }
-        self.counts.accepted(signal, items, converted.rejected.count);
-        Ok(converted.rejected)
+        let (decoded, rejected) = self.decode(received).await?;
+        let filled = decoded.map_err(|error| self.not_stored(signal, &error))?;
+        let items = filled.num_rows() as u64;
+        filled.append().await.map_err(|error| self.not_stored(signal, &error))?;
+        self.counts.accepted(signal, items, rejected.count);
+        Ok(rejected)
     }
 
     /// Counts and, at a bounded rate, logs a request that was not kept.
@@ -78,7 +80,7 @@ impl Collector {
     }
 
     /// Off the async threads and a bounded number at once; those that wait are bounded by the gate.
-    async fn decode(&self, received: Received) -> Result<(Reservation, Converted), Refusal> {
+    async fn decode(&self, received: Received) -> Result<Decoded, Refusal> {
         let (writer, bytes_max) = (self.writer.clone(), self.limits.otlp_request_bytes_max);
         let decoded = if received.compression == Compression::Identity && received.body.len() <= INLINE_BYTES_MAX {
             catch_unwind(AssertUnwindSafe(|| decode(&writer, received, bytes_max))).ok()
@@ -119,7 +121,7 @@ impl Collector {
 }
 
 /// The place comes before the work: a full store should not cost a decode.
-fn decode(writer: &Writer, received: Received, bytes_max: usize) -> Result<(Reservation, Converted), Refusal> {
+fn decode(writer: &Writer, received: Received, bytes_max: usize) -> Result<Decoded, Refusal> {
     let Received { signal, encoding, compression, body, mut lease } = received;
     let body = compression.inflate(body, bytes_max, &mut lease)?;
     let place = writer.reserve(signal, body.len()).map_err(full)?;
@@ -128,7 +130,7 @@ fn decode(writer: &Writer, received: Received, bytes_max: usize) -> Result<(Rese
         Encoding::Json => model::decode_json(signal, &body),
     };
     match converted {
-        Ok(converted) => Ok((place, converted)),
+        Ok(Converted { batches, rejected }) => Ok((place.fill(batches), rejected)),
         Err(error) => Err(Refusal::Malformed(error.to_string())),
     }
 }

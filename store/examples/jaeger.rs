@@ -72,9 +72,6 @@ async fn main() {
         if options.only_generate {
             continue;
         }
-        let before = Instant::now();
-        let batches = model::decode_protobuf(signal, &body).unwrap().batches;
-        decode_cpu += before.elapsed();
         let place = loop {
             match writer.reserve(signal, body.len()) {
                 Ok(place) => break place,
@@ -84,10 +81,14 @@ async fn main() {
                 }
             }
         };
+        let before = Instant::now();
+        let batches = model::decode_protobuf(signal, &body).unwrap().batches;
+        decode_cpu += before.elapsed();
+        let filled = place.fill(batches).unwrap();
         if pending.len() >= options.in_flight {
             pending.join_next().await.unwrap().unwrap();
         }
-        pending.spawn(async move { place.append(batches).await.unwrap() });
+        pending.spawn(async move { filled.append().await.unwrap() });
     }
     while let Some(done) = pending.join_next().await {
         done.unwrap();

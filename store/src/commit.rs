@@ -8,12 +8,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-use model::{Batch, Signal};
+use model::Signal;
 use tokio::sync::oneshot;
 
 use crate::faults::Step;
 use crate::frame::{self, SEGMENT_HEADER_BYTES};
 use crate::manifest::Segment;
+use crate::packed::Rows;
 use crate::queue::Place;
 use crate::segment::Active;
 use crate::shared::Shared;
@@ -33,7 +34,7 @@ pub(crate) enum Message {
 
 #[derive(Debug)]
 pub(crate) struct Request {
-    pub(crate) batches: Vec<Batch>,
+    pub(crate) rows: Vec<Rows>,
     pub(crate) place: Place,
     pub(crate) answer: oneshot::Sender<Result<(), StoreError>>,
 }
@@ -136,7 +137,7 @@ impl Committer {
         }
         let active = self.active.as_mut().ok_or(StoreError::Closed)?;
         let mut frame = frame::start();
-        payload::encode(group.iter().flat_map(|request| &request.batches), &mut frame)
+        payload::encode(group.iter().flat_map(|request| &request.rows), &mut frame)
             .map_err(|error| StoreError::Rows(error.to_string()))?;
         let frame = frame::finish(frame, active.salt)
             .ok_or_else(|| StoreError::Rows("more than 1 GiB in one request".to_owned()))?;
@@ -147,7 +148,8 @@ impl Committer {
             self.retire();
             return Err(error);
         }
-        active.unpacked_bytes += group.iter().map(|request| request.bytes() as u64).sum::<u64>();
+        active.unpacked_bytes +=
+            group.iter().flat_map(|request| &request.rows).map(|rows| rows.unpacked_bytes as u64).sum::<u64>();
         self.shared.log_bytes.fetch_add(frame.len() as u64, Relaxed);
         self.shared.counters(self.signal).bytes.fetch_add(frame.len() as u64, Relaxed);
         Ok(())
@@ -156,15 +158,15 @@ impl Committer {
     fn answer(&self, group: Vec<Request>, result: &Result<(), StoreError>) {
         if result.is_ok() {
             let counters = self.shared.counters(self.signal);
-            let rows: usize = group.iter().flat_map(|request| &request.batches).map(Batch::num_rows).sum();
+            let rows: usize = group.iter().flat_map(|request| &request.rows).map(|rows| rows.rows).sum();
             counters.commits.fetch_add(1, Relaxed);
             counters.requests.fetch_add(group.len() as u64, Relaxed);
             counters.rows.fetch_add(rows as u64, Relaxed);
         }
         // The rows are durable; a planned failure here only stands for dying before anybody is told.
         let _ = self.shared.faults.at(Step::Answer);
-        for Request { batches, place, answer } in group {
-            drop((batches, place));
+        for Request { rows, place, answer } in group {
+            drop((rows, place));
             // The client may have gone; its rows stay.
             let _ = answer.send(result.clone());
         }
@@ -251,6 +253,6 @@ enum Wake {
 
 impl Request {
     fn bytes(&self) -> usize {
-        self.batches.iter().map(|batch| batch.rows().get_array_memory_size()).sum()
+        self.rows.iter().map(|rows| rows.bytes).sum()
     }
 }

@@ -3,7 +3,7 @@
 //! [`Writer`] is the one process that appends, seals, compacts and deletes; [`Reader`] is any process that looks. They share
 //! nothing but files: the manifest says what exists, and a segment grows until a frame does not check.
 //!
-//! What an `Ok` of [`Reservation::append`] means: the rows are on the disk and survive `kill -9` and power loss, and every
+//! What an `Ok` of [`Filled::append`] means: the rows are on the disk and survive `kill -9` and power loss, and every
 //! [`Reader::snapshot`] taken from then on has them exactly once, whatever compaction does meanwhile.
 //!
 //! The way of a row: `commit` writes it into a `segment` as part of a `frame`; `maintenance` turns sealed segments
@@ -47,7 +47,7 @@ pub use args::Args;
 pub use error::{Full, FullReason, StoreError};
 pub use reader::{ColdFile, Reader, Snapshot};
 pub use status::{SignalStatus, Status};
-pub use writer::{Reservation, Writer};
+pub use writer::{Filled, Reservation, Writer};
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,13 +1,13 @@
 //! A Parquet file from its first row to its durable name, and how its columns are encoded.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::DataType;
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Int32Type};
 use model::Table;
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
@@ -18,7 +18,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{
     PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData, SortingColumn,
 };
-use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder, WriterVersion};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterVersion};
 use parquet::file::reader::ChunkReader;
 use parquet::file::writer::SerializedFileWriter;
 
@@ -45,6 +45,8 @@ pub(crate) struct Shape {
     pub(crate) effort: Effort,
     /// Columns of ids that repeat so often that a dictionary makes them smaller.
     pub(crate) repeating_ids: Vec<&'static str>,
+    /// Columns of text in which every row is ''. A dictionary would compare each with the one before, at 80 ns.
+    pub(crate) blank: Vec<&'static str>,
 }
 
 /// How hard to compress.
@@ -65,33 +67,53 @@ impl Effort {
 impl Shape {
     /// For `rows` rows of these frames.
     pub(crate) fn of(table: Table, frames: &[Packed], rows: usize) -> Shape {
-        let fields = table.schema().fields().iter().enumerate();
-        let ids = fields.filter_map(|(index, field)| match field.data_type() {
-            DataType::FixedSizeBinary(bytes) => Some((index, *bytes as usize)),
-            _ => None,
-        });
-        let repeating = ids.filter(|(index, bytes)| {
-            let ids = frames.iter().filter_map(|frame| frame.column(*index).as_fixed_size_binary_opt());
-            repeat(ids.flat_map(|ids| ids.iter().flatten()).take(ID_SAMPLE_ROWS), *bytes)
-        });
-        let repeating_ids = repeating.map(|(index, _)| table.columns()[index].field.name().as_str()).collect();
-        Shape { effort: Effort::of(rows), repeating_ids }
+        let repeats = |index: usize, bytes: i32| {
+            let ids = frames.iter().filter_map(|frame| frame.column(index).as_fixed_size_binary_opt());
+            repeat(ids.flat_map(|ids| ids.iter().flatten()).take(ID_SAMPLE_ROWS), bytes as usize)
+        };
+        let is_blank = |index: usize| frames.iter().all(|frame| is_blank(frame.column(index)));
+        let mut shape = Shape { effort: Effort::of(rows), repeating_ids: Vec::new(), blank: Vec::new() };
+        for (index, column) in table.columns().iter().enumerate() {
+            let name = column.field.name().as_str();
+            match column.field.data_type() {
+                DataType::FixedSizeBinary(bytes) if repeats(index, *bytes) => shape.repeating_ids.push(name),
+                DataType::Utf8 | DataType::Dictionary(_, _) if is_blank(index) => shape.blank.push(name),
+                _ => {}
+            }
+        }
+        shape
     }
 
-    /// For rows of a file that exists.
+    /// For rows of a group that exists.
     pub(crate) fn like(table: Table, group: &RowGroupMetaData, rows: usize) -> Shape {
-        let repeating = group.columns().iter().filter(|column| column.dictionary_page_offset().is_some());
-        let names: Vec<String> = repeating.map(|column| column.column_path().string()).collect();
-        let ids =
-            table.columns().iter().map(|column| &column.field).filter(|field| {
-                matches!(field.data_type(), DataType::FixedSizeBinary(_)) && names.contains(field.name())
-            });
-        Shape { effort: Effort::of(rows), repeating_ids: ids.map(|field| field.name().as_str()).collect() }
+        let columns = group.columns().iter();
+        let has_dictionary: HashMap<String, bool> =
+            columns.map(|column| (column.column_path().string(), column.dictionary_page_offset().is_some())).collect();
+        let mut shape = Shape { effort: Effort::of(rows), repeating_ids: Vec::new(), blank: Vec::new() };
+        for column in table.columns() {
+            let name = column.field.name().as_str();
+            match (column.field.data_type(), has_dictionary.get(name)) {
+                (DataType::FixedSizeBinary(_), Some(true)) => shape.repeating_ids.push(name),
+                (DataType::Utf8 | DataType::Dictionary(_, _), Some(false)) => shape.blank.push(name),
+                _ => {}
+            }
+        }
+        shape
     }
 
     fn repeats(&self, column: &str) -> bool {
         self.repeating_ids.contains(&column)
     }
+}
+
+fn is_blank(column: &ArrayRef) -> bool {
+    let labels = column.as_dictionary_opt::<Int32Type>().map(|labels| labels.values());
+    labels.unwrap_or(column).as_string_opt::<i32>().is_some_and(|texts| {
+        let (Some(first), Some(last)) = (texts.value_offsets().first(), texts.value_offsets().last()) else {
+            return true;
+        };
+        first == last
+    })
 }
 
 /// Whether a dictionary and the places in it are smaller than the ids, in a full group.
@@ -331,9 +353,21 @@ fn properties(table: Table, shape: &Shape) -> Result<WriterPropertiesBuilder, Pa
     });
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
+        // Where a dictionary grew too large, in either version of pages.
+        .set_encoding(Encoding::PLAIN)
         .set_sorting_columns(Some(sorting.collect()));
     for column in schema.columns() {
         let path = column.path().clone();
+        // Nobody asks for a range of free text or of what is in a map, and bounds cost two comparisons a value.
+        let field = table.schema().field_with_name(&path.string());
+        if !field.is_ok_and(|field| *field.data_type() != DataType::Utf8)
+            || shape.blank.contains(&path.string().as_str())
+        {
+            properties = properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::None);
+        }
+        if shape.blank.contains(&path.string().as_str()) {
+            properties = properties.set_column_dictionary_enabled(path.clone(), false);
+        }
         match (column.physical_type(), column.logical_type_ref()) {
             // Times and durations are close to their neighbours, and rarely twice the same.
             (Type::INT64, Some(LogicalType::Timestamp(_))) => {

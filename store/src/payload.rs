@@ -13,10 +13,10 @@ use arrow::error::ArrowError;
 use arrow::ipc::MetadataVersion;
 use arrow::ipc::reader::StreamDecoder;
 use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
-use model::{Batch, Table};
+use model::Table;
 
 use crate::frame::{FRAME_HEADER_BYTES, Found, Frames};
-use crate::packed::{Packed, pack};
+use crate::packed::{Packed, Rows, pack};
 
 /// Never change a number: it is on disks.
 const TAGS: [(u8, Table); 6] = [
@@ -33,14 +33,13 @@ const ALIGNMENT: usize = 8;
 
 /// Appends `requests` to `out`; rows of one table become one batch.
 pub(crate) fn encode<'a>(
-    requests: impl Iterator<Item = &'a Batch> + Clone,
+    requests: impl Iterator<Item = &'a Rows> + Clone,
     out: &mut Vec<u8>,
 ) -> Result<(), ArrowError> {
     let count = out.len();
     out.push(0);
     for (tag, table) in TAGS {
-        let of_table = requests.clone().filter(|batch| batch.table() == table && batch.num_rows() > 0);
-        let rows: Vec<&RecordBatch> = of_table.map(Batch::rows).collect();
+        let rows: Vec<&Rows> = requests.clone().filter(|rows| rows.table == table).collect();
         if !rows.is_empty() {
             stream(tag, &pack(table, &rows)?, out)?;
             out[count] += 1;

@@ -164,14 +164,14 @@ impl Labels {
 mod tests {
     use super::*;
     use crate::order::Order;
-    use crate::packed::pack;
+    use crate::packed::{Rows, pack};
     use crate::rows;
 
     /// Frames of requests of rows.
     fn frames(table: Table, requests: &[&[(i64, u64)]]) -> Vec<Packed> {
         let frame = |rows: &&[(i64, u64)]| {
             let rows = rows::table(table, rows);
-            Packed::new(table, &pack(table, &[rows.rows()]).unwrap()).unwrap()
+            Packed::new(table, &pack(table, &[&Rows::new(rows).unwrap()]).unwrap()).unwrap()
         };
         requests.iter().map(frame).collect()
     }

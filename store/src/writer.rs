@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::commit::{Committer, Message, Request};
 use crate::faults::Faults;
 use crate::maintenance::{self, Worked};
+use crate::packed::Rows;
 use crate::queue::Place;
 use crate::shared::Shared;
 use crate::{Args, Full, Status, StoreError, lock, recovery};
@@ -134,20 +135,47 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// Returns after the fsync that covers the rows. All of them are in one frame: a crash keeps all or none. Dropping the
-    /// future does not take the rows back.
-    pub async fn append(mut self, batches: Vec<Batch>) -> Result<(), StoreError> {
+    /// Makes `batches` ready to be written. Takes about a tenth of the time decoding them took, and belongs on the same thread.
+    pub fn fill(mut self, batches: Vec<Batch>) -> Result<Filled, StoreError> {
         let signal = self.place.signal();
         if let Some(stray) = batches.iter().find(|batch| batch.table().signal() != signal) {
             let sentence = format!("rows of {} in a request of {}", stray.table().name(), signal.name());
             return Err(StoreError::Rows(sentence));
         }
-        if batches.iter().all(|batch| batch.num_rows() == 0) {
+        let some = batches.into_iter().filter(|batch| batch.num_rows() > 0);
+        let rows = some.map(Rows::new).collect::<Result<Vec<_>, _>>();
+        let rows = rows.map_err(|error| StoreError::Rows(error.to_string()))?;
+        self.place.decoded(rows.iter().map(|rows| rows.bytes).sum());
+        Ok(Filled { place: self.place, inbox: self.inbox, rows })
+    }
+
+    /// [`fill`](Self::fill) and [`append`](Filled::append) in one.
+    pub async fn append(self, batches: Vec<Batch>) -> Result<(), StoreError> {
+        self.fill(batches)?.append().await
+    }
+}
+
+/// A request ready to be written. Dropping it gives its place back.
+#[derive(Debug)]
+pub struct Filled {
+    place: Place,
+    inbox: SyncSender<Message>,
+    rows: Vec<Rows>,
+}
+
+impl Filled {
+    pub fn num_rows(&self) -> usize {
+        self.rows.iter().map(|rows| rows.rows).sum()
+    }
+
+    /// Returns after the fsync that covers the rows. All of them are in one frame: a crash keeps all or none. Dropping the
+    /// future does not take the rows back.
+    pub async fn append(self) -> Result<(), StoreError> {
+        if self.rows.is_empty() {
             return Ok(());
         }
-        self.place.decoded(batches.iter().map(|batch| batch.rows().get_array_memory_size()).sum());
         let (answer, answered) = oneshot::channel();
-        let request = Request { batches, place: self.place, answer };
+        let request = Request { rows: self.rows, place: self.place, answer };
         self.inbox.try_send(Message::Append(request)).map_err(|_| StoreError::Closed)?;
         answered.await.unwrap_or(Err(StoreError::Closed))
     }
