@@ -40,9 +40,15 @@ impl Acquirer {
         Acquirer { client: Client::new(timeout), base: base.trim_end_matches('/').to_owned() }
     }
 
-    /// Asks for the money. `Captured` or `Declined`; after an error nobody knows, and asking again tells.
+    /// Asks for the money, or only to hold it. `Captured` or `Authorized`, or `Declined`; after an error nobody knows, and
+    /// asking again tells.
     // No retry here: the customer's client retries with its key, and two loops multiply.
-    pub(crate) async fn charge(&self, payment: &Payment, card: &CardToken) -> Result<Status, AcquirerError> {
+    pub(crate) async fn charge(
+        &self,
+        payment: &Payment,
+        card: &CardToken,
+        capture: bool,
+    ) -> Result<Status, AcquirerError> {
         let answer = self
             .client
             .post(format!("{}/v1/charges", self.base))
@@ -52,21 +58,32 @@ impl Acquirer {
                 "amount_minor": payment.money.amount_minor(),
                 "currency": payment.money.currency(),
                 "card_token": card.as_str(),
+                "capture": capture,
             }))
             .send()
             .await?;
         match success(answer)?.json::<Charge>().await?.status {
-            Decision::Approved => Ok(Status::Captured),
+            Decision::Approved if capture => Ok(Status::Captured),
+            Decision::Approved => Ok(Status::Authorized),
             Decision::Declined => Ok(Status::Declined),
         }
     }
 
+    /// Takes the money that an authorization holds.
+    pub(crate) async fn capture(&self, payment: &Payment) -> Result<(), AcquirerError> {
+        self.change(payment, "capture").await
+    }
+
     /// Gives the money of a captured payment back.
     pub(crate) async fn refund(&self, payment: &Payment) -> Result<(), AcquirerError> {
+        self.change(payment, "refund").await
+    }
+
+    async fn change(&self, payment: &Payment, what: &str) -> Result<(), AcquirerError> {
         let answer = self
             .client
-            .post(format!("{}/v1/charges/{}/refund", self.base, payment.id))
-            .header("idempotency-key", &format!("{}:refund", payment.id))
+            .post(format!("{}/v1/charges/{}/{what}", self.base, payment.id))
+            .header("idempotency-key", &format!("{}:{what}", payment.id))
             .json(&json!({ "payment_id": payment.id, "amount_minor": payment.money.amount_minor() }))
             .send()
             .await?;

@@ -3,6 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::Mode;
+
+use crate::limits::LimitArgs;
+
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// Address of the HTTP API. Loopback by default: whoever opens it to a network puts TLS in front.
@@ -37,6 +41,37 @@ pub struct Args {
     /// Hours a session lives after its login.
     #[arg(long, env = "FAULTLINE_CORE_SESSION_HOURS", default_value_t = 24)]
     pub core_session_hours: u32,
+
+    /// Days a refresh token waits to be used: whoever comes back within them need not sign in again.
+    #[arg(long, env = "FAULTLINE_CORE_REFRESH_DAYS", default_value_t = 30)]
+    pub core_refresh_days: u32,
+
+    #[command(flatten)]
+    pub limits: LimitArgs,
+
+    /// Who does the jobs while nothing else was chosen: `inline` core in the request, `events` the jobs service, `dual`
+    /// core, and the service is compared. Later changes by `PUT /internal/modes/jobs` are kept and win.
+    #[arg(long, env = "FAULTLINE_JOBS_MODE", value_enum, default_value_t = Mode::Events)]
+    pub jobs_mode: Mode,
+
+    /// The same for the reports of `/v1/analytics`.
+    #[arg(long, env = "FAULTLINE_ANALYTICS_MODE", value_enum, default_value_t = Mode::Events)]
+    pub analytics_mode: Mode,
+
+    /// Base address of the jobs service, asked only for what it would have done.
+    #[arg(long, env = "FAULTLINE_JOBS_URL", default_value = "http://127.0.0.1:7002")]
+    pub jobs_url: String,
+
+    /// Base address of the analytics service, asked for reports.
+    #[arg(long, env = "FAULTLINE_ANALYTICS_URL", default_value = "http://127.0.0.1:7003")]
+    pub analytics_url: String,
+
+    /// What operators present as `Authorization: Bearer …` for reports and `/internal`. Without it only this machine may ask.
+    #[arg(long, env = "FAULTLINE_OPERATOR_TOKEN", hide_env_values = true)]
+    pub operator_token: Option<String>,
+
+    #[command(flatten)]
+    pub receivers: product_jobs::Receivers,
 
     #[command(flatten)]
     pub kafka: product_bus::KafkaArgs,

@@ -8,14 +8,23 @@
 //! over a connection.
 
 mod acquirer;
+mod analytics;
 mod args;
 mod database;
 mod domain;
 mod flows;
 mod http;
+mod images;
+mod limits;
 mod metrics;
+mod modes;
 mod passwords;
+mod rates;
 mod server;
+mod turn;
+mod workers;
 
 pub use args::Args;
+pub use limits::LimitArgs;
+pub use modes::Mode;
 pub use server::{Server, run};

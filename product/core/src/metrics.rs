@@ -1,9 +1,13 @@
 //! What core measures about its business; requests and database calls are measured by `observe`.
 
-use opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+
+use opentelemetry::metrics::{Counter, Histogram};
 use opentelemetry::{KeyValue, global};
 
-use crate::domain::payments::Payment;
+use crate::domain::payments::{Payment, Status};
+use crate::modes::Concern;
 
 pub(crate) struct Metrics {
     payments_created: Counter<u64>,
@@ -11,9 +15,8 @@ pub(crate) struct Metrics {
     payments_refunded: Counter<u64>,
     registrations: Counter<u64>,
     logins: Counter<u64>,
-    pub(crate) password_pool_waiting: UpDownCounter<i64>,
-    pub(crate) password_pool_refused: Counter<u64>,
-    meter: Meter,
+    pub(crate) inline_attempts: Counter<u64>,
+    comparisons: Counter<u64>,
 }
 
 impl Metrics {
@@ -46,47 +49,46 @@ impl Metrics {
                 .with_unit("{login}")
                 .with_description("Attempts to log in, by outcome.")
                 .build(),
-            password_pool_waiting: meter
-                .i64_up_down_counter("password_pool.waiting")
-                .with_unit("{request}")
-                .with_description("Requests that wait for a password worker.")
+            inline_attempts: meter
+                .u64_counter("inline_jobs.attempts")
+                .with_unit("{attempt}")
+                .with_description("Attempts at jobs that core does itself, by outcome and by who made them.")
                 .build(),
-            password_pool_refused: meter
-                .u64_counter("password_pool.refused")
-                .with_unit("{request}")
-                .with_description("Requests turned away because too many waited, or one waited too long.")
+            comparisons: meter
+                .u64_counter("comparisons")
+                .with_unit("{comparison}")
+                .with_description("Results of core laid beside those of the service that is to take over, by outcome.")
                 .build(),
-            meter,
-        }
-    }
-
-    /// The capacities of the password pool, beside its queue.
-    pub(crate) fn publish_password_limits(&self, workers: usize, waiting_max: usize) {
-        let limits = [
-            ("password_pool.workers.limit", "{worker}", workers, "Passwords hashed at the same time."),
-            ("password_pool.waiting.limit", "{request}", waiting_max, "Places to wait for a password worker."),
-        ];
-        for (name, unit, limit, description) in limits {
-            self.meter
-                .u64_observable_gauge(name)
-                .with_unit(unit)
-                .with_description(description)
-                .with_callback(move |gauge| gauge.observe(limit as u64, &[]))
-                .build();
         }
     }
 
     pub(crate) fn payment_decided(&self, payment: &Payment) {
-        let currency = KeyValue::new("currency", payment.money.currency());
         let status = KeyValue::new("status", payment.status.as_str());
-        self.payments_created.add(1, &[status, currency.clone()]);
-        if payment.status == crate::domain::payments::Status::Captured {
-            self.payments_amount.record(payment.money.amount_minor().unsigned_abs(), &[currency]);
+        self.payments_created.add(1, &[status, currency(payment)]);
+        self.payment_changed(payment);
+    }
+
+    pub(crate) fn payment_changed(&self, payment: &Payment) {
+        match payment.status {
+            Status::Captured => {
+                self.payments_amount.record(payment.money.amount_minor().unsigned_abs(), &[currency(payment)]);
+            }
+            Status::Refunded => self.payments_refunded.add(1, &[currency(payment)]),
+            _ => {}
         }
     }
 
-    pub(crate) fn payment_refunded(&self, payment: &Payment) {
-        self.payments_refunded.add(1, &[KeyValue::new("currency", payment.money.currency())]);
+    pub(crate) fn compared(&self, concern: Concern, matched: usize, mismatched: usize) {
+        for (outcome, count) in [("matched", matched), ("mismatched", mismatched)] {
+            self.comparisons
+                .add(count as u64, &[KeyValue::new("concern", concern.as_str()), KeyValue::new("outcome", outcome)]);
+        }
+    }
+
+    /// One side did not say what it would have done.
+    pub(crate) fn not_compared(&self, concern: Concern) {
+        let attributes = [KeyValue::new("concern", concern.as_str()), KeyValue::new("outcome", "undecided")];
+        self.comparisons.add(1, &attributes);
     }
 
     pub(crate) fn registration(&self, outcome: &'static str) {
@@ -96,4 +98,23 @@ impl Metrics {
     pub(crate) fn login(&self, outcome: &'static str) {
         self.logins.add(1, &[KeyValue::new("outcome", outcome)]);
     }
+}
+
+fn currency(payment: &Payment) -> KeyValue {
+    KeyValue::new("currency", payment.money.currency())
+}
+
+/// Publishes a queue in the database, as long as whoever counts it lives.
+pub(crate) fn publish_waiting(name: &'static str, description: &'static str, waiting: &Arc<AtomicI64>) {
+    let waiting = Arc::downgrade(waiting);
+    global::meter("product-core")
+        .i64_observable_gauge(name)
+        .with_unit("{item}")
+        .with_description(description)
+        .with_callback(move |gauge| {
+            if let Some(waiting) = waiting.upgrade() {
+                gauge.observe(waiting.load(Relaxed), &[]);
+            }
+        })
+        .build();
 }

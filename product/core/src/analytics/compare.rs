@@ -154,9 +154,8 @@ async fn counted(connection: &mut AnyConnection, (after, through): (i64, i64)) -
 
 /// Rows by key, then field by field. How many rows agree, and what does not.
 fn differences(report: Report, control: &[Value], candidate: &[Value]) -> (usize, Vec<Mismatch>) {
-    let keyed = |rows: &[Value]| -> BTreeMap<String, Value> {
-        rows.iter().map(|row| (report.key(row), row.clone())).collect()
-    };
+    let keyed =
+        |rows: &[Value]| -> BTreeMap<String, Value> { rows.iter().map(|row| (report.key(row), row.clone())).collect() };
     let (control, mut candidate) = (keyed(control), keyed(candidate));
     let (mut matched, mut mismatches) = (0, Vec::new());
     for (key, row) in control {

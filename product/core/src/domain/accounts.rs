@@ -1,18 +1,17 @@
-//! Accounts and sessions. Hashing a password is not here: it costs a core and happens outside of any transaction.
+//! Accounts, and the tokens that stand for them. Hashing a password is not here: it costs a core and happens outside of any transaction.
 
 use std::fmt;
 
 use jiff::Timestamp;
-use product_bus::database::Dialect;
 use rand::TryRngCore;
 use sha2::{Digest, Sha256};
-use sqlx::{AnyConnection, AssertSqlSafe, Row};
+use sqlx::{AnyConnection, Row};
 use uuid::Uuid;
 
 use super::input::Email;
-use super::{PRUNED_ROWS_MAX, id, span, time, traced};
+use super::{id, span, traced};
 
-/// What proves a session to us; shown to its owner once and never kept.
+/// What proves something to us; shown to its owner once and never kept.
 pub(crate) struct Token(String);
 
 impl Token {
@@ -48,8 +47,9 @@ impl TokenHash {
         TokenHash(Sha256::digest(token).into())
     }
 
-    fn as_bytes(&self) -> &[u8] {
-        &self.0
+    /// As the database takes it.
+    pub(crate) fn to_vec(&self) -> Vec<u8> {
+        self.0.to_vec()
     }
 }
 
@@ -58,11 +58,6 @@ pub(crate) struct Credentials {
     pub(crate) user_id: Uuid,
     pub(crate) display_name: String,
     pub(crate) password_hash: String,
-}
-
-pub(crate) struct Session {
-    pub(crate) user_id: Uuid,
-    pub(crate) expires_at: Timestamp,
 }
 
 /// Adds an account with its profile; `None` when the address has one already.
@@ -109,49 +104,6 @@ pub(crate) async fn credentials(connection: &mut AnyConnection, email: &Email) -
     .transpose()
 }
 
-/// Starts a session, and forgets a few that are over.
-pub(crate) async fn open_session(
-    connection: &mut AnyConnection,
-    user_id: Uuid,
-    token: &TokenHash,
-    now: Timestamp,
-    expires_at: Timestamp,
-) -> sqlx::Result<()> {
-    let over = sqlx::query(AssertSqlSafe(format!(
-        "DELETE FROM sessions WHERE token_hash IN
-         (SELECT token_hash FROM sessions WHERE expires_at <= $1 LIMIT $2 {})",
-        Dialect::of(connection).skip_locked(),
-    )))
-    .bind(now.as_millisecond())
-    .bind(PRUNED_ROWS_MAX);
-    traced(span(connection, "DELETE", "sessions"), over.execute(&mut *connection)).await?;
-    let session = sqlx::query("INSERT INTO sessions (token_hash, user_id, expires_at) VALUES ($1, $2, $3)")
-        .bind(token.as_bytes())
-        .bind(user_id.to_string())
-        .bind(expires_at.as_millisecond());
-    traced(span(connection, "INSERT", "sessions"), session.execute(connection)).await?;
-    Ok(())
-}
-
-/// The session of a token, unless there is none or it is over.
-pub(crate) async fn session(
-    connection: &mut AnyConnection,
-    token: &TokenHash,
-    now: Timestamp,
-) -> sqlx::Result<Option<Session>> {
-    let query = sqlx::query("SELECT user_id, expires_at FROM sessions WHERE token_hash = $1 AND expires_at > $2")
-        .bind(token.as_bytes())
-        .bind(now.as_millisecond());
-    let row = traced(span(connection, "SELECT", "sessions"), query.fetch_optional(connection)).await?;
-    row.map(|row| Ok(Session { user_id: id(&row, "user_id")?, expires_at: time(&row, "expires_at")? })).transpose()
-}
-
-pub(crate) async fn close_session(connection: &mut AnyConnection, token: &TokenHash) -> sqlx::Result<()> {
-    let query = sqlx::query("DELETE FROM sessions WHERE token_hash = $1").bind(token.as_bytes());
-    traced(span(connection, "DELETE", "sessions"), query.execute(connection)).await?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,7 +119,7 @@ mod tests {
     #[test]
     fn the_hash_of_a_token_is_the_hash_of_its_text() {
         let token = Token::generate().unwrap();
-        assert_eq!(token.hash().as_bytes(), TokenHash::of(token.reveal()).as_bytes());
-        assert_ne!(token.hash().as_bytes(), token.reveal().as_bytes());
+        assert_eq!(token.hash().to_vec(), TokenHash::of(token.reveal()).to_vec());
+        assert_ne!(token.hash().to_vec(), token.reveal().as_bytes());
     }
 }

@@ -10,7 +10,7 @@ use product_bus::database::Dialect;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 use uuid::Uuid;
 
-use super::{PRUNED_ROWS_MAX, id, span, traced};
+use super::{PRUNED_ROWS_MAX, id, millis, span, traced};
 
 /// How long an answer can be asked for again. After that the key means a new payment.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -138,8 +138,4 @@ async fn prune(connection: &mut AnyConnection, now: Timestamp) -> sqlx::Result<(
 
 fn after(now: Timestamp, lease: Duration) -> i64 {
     now.as_millisecond().saturating_add(millis(lease))
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -17,25 +17,44 @@ const CURRENCIES: [&str; 30] = [
     "KRW", "MXN", "MYR", "NOK", "NZD", "PHP", "PLN", "RON", "SEK", "SGD", "THB", "TRY", "USD", "ZAR",
 ];
 
-/// One field that cannot be used, and why.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+/// One field that cannot be used, and why. It is in the body or in the query.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub(crate) struct FieldError {
-    pub(crate) field: &'static str,
-    pub(crate) message: String,
+    /// Where in the body, as a JSON pointer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, examples("#/email"))]
+    pointer: Option<String>,
+    /// Which one of the query.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    parameter: Option<&'static str>,
+    detail: String,
 }
 
 /// Collects what is wrong with each field, so that a person corrects a form once.
 #[derive(Debug, Default)]
-pub(crate) struct FieldErrors(Vec<FieldError>);
+pub(crate) struct FieldErrors {
+    found: Vec<FieldError>,
+    in_query: bool,
+}
 
 impl FieldErrors {
+    /// For the parameters of a query; by default fields are those of a body.
+    pub(crate) fn of_query() -> FieldErrors {
+        FieldErrors { found: Vec::new(), in_query: true }
+    }
+
     /// The value if it is good; otherwise the complaint is noted.
     pub(crate) fn check<T>(&mut self, field: &'static str, value: Result<T, String>) -> Option<T> {
-        value.map_err(|message| self.0.push(FieldError { field, message })).ok()
+        let note = |detail| match self.in_query {
+            true => self.found.push(FieldError { pointer: None, parameter: Some(field), detail }),
+            false => self.found.push(FieldError { pointer: Some(format!("#/{field}")), parameter: None, detail }),
+        };
+        value.map_err(note).ok()
     }
 
     pub(crate) fn into_vec(self) -> Vec<FieldError> {
-        self.0
+        self.found
     }
 }
 
@@ -120,9 +139,11 @@ macro_rules! redacted {
 redacted!(Email, Password, CardToken);
 
 /// A positive sum in the smallest unit of a currency we trade in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub(crate) struct Money {
+    /// In the smallest unit of the currency.
     amount_minor: i64,
+    /// ISO 4217.
     currency: &'static str,
 }
 
@@ -251,7 +272,7 @@ mod tests {
         errors.check("email", Email::parse(None));
         errors.check("display_name", display_name(some("Ada")));
         errors.check("bio", bio(some("\u{7}")));
-        let fields: Vec<_> = errors.into_vec().into_iter().map(|error| error.field).collect();
-        assert_eq!(fields, ["email", "bio"]);
+        let fields: Vec<_> = errors.into_vec().into_iter().filter_map(|error| error.pointer).collect();
+        assert_eq!(fields, ["#/email", "#/bio"]);
     }
 }

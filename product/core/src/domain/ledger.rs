@@ -5,7 +5,6 @@
 
 use jiff::Timestamp;
 use sqlx::{AnyConnection, Row};
-use uuid::Uuid;
 
 use super::payments::Payment;
 use super::{span, traced};

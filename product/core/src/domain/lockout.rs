@@ -29,7 +29,8 @@ pub(crate) async fn remaining(
     let query = sqlx::query("SELECT last_at FROM login_failures WHERE address_hash = $1 AND failures >= $2")
         .bind(address_hash(email))
         .bind(i64::from(policy.failures_max));
-    let Some(row) = traced(span(connection, "SELECT", "login_failures"), query.fetch_optional(connection)).await? else {
+    let Some(row) = traced(span(connection, "SELECT", "login_failures"), query.fetch_optional(connection)).await?
+    else {
         return Ok(None);
     };
     let elapsed = Duration::try_from(now.duration_since(time(&row, "last_at")?)).unwrap_or_default();

@@ -4,17 +4,19 @@ use std::fmt;
 
 use jiff::Timestamp;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row};
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
 use uuid::Uuid;
 
 use super::input::{Money, known_currency};
 use super::{id, span, time, traced, undecodable};
 
-/// `Pending` until the acquirer has answered; `Refunding` from the wish for a refund to the acquirer's word on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+/// `Pending` until the acquirer has answered; `Capturing` and `Refunding` from the wish to the acquirer's word on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Status {
     Pending,
+    Authorized,
+    Capturing,
     Captured,
     Declined,
     Refunding,
@@ -22,11 +24,21 @@ pub(crate) enum Status {
 }
 
 impl Status {
-    const ALL: [Status; 5] = [Status::Pending, Status::Captured, Status::Declined, Status::Refunding, Status::Refunded];
+    const ALL: [Status; 7] = [
+        Status::Pending,
+        Status::Authorized,
+        Status::Capturing,
+        Status::Captured,
+        Status::Declined,
+        Status::Refunding,
+        Status::Refunded,
+    ];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Status::Pending => "pending",
+            Status::Authorized => "authorized",
+            Status::Capturing => "capturing",
             Status::Captured => "captured",
             Status::Declined => "declined",
             Status::Refunding => "refunding",
@@ -42,7 +54,7 @@ impl fmt::Display for Status {
 }
 
 /// Its JSON is what the owner sees; `user_id` is not part of it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub(crate) struct Payment {
     pub(crate) id: Uuid,
     #[serde(skip)]
@@ -124,7 +136,14 @@ pub(crate) async fn advance(
     to: Status,
     now: Timestamp,
 ) -> sqlx::Result<bool> {
-    let query = sqlx::query("UPDATE payments SET status = $1, updated_at = $2 WHERE id = $3 AND status = $4")
+    let moment = match to {
+        Status::Captured => ", captured_at = $2",
+        Status::Declined => ", declined_at = $2",
+        Status::Refunded => ", refunded_at = $2",
+        _ => "",
+    };
+    let sql = format!("UPDATE payments SET status = $1, updated_at = $2{moment} WHERE id = $3 AND status = $4");
+    let query = sqlx::query(AssertSqlSafe(sql))
         .bind(to.as_str())
         .bind(now.as_millisecond())
         .bind(payment.id.to_string())

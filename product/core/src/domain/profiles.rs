@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{span, traced};
 
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub(crate) struct Profile {
     pub(crate) display_name: String,
     pub(crate) bio: String,

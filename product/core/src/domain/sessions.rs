@@ -88,7 +88,9 @@ pub(crate) async fn show(connection: &mut AnyConnection, token: &TokenHash, now:
     .bind(now.as_millisecond())
     .bind(token.to_vec())
     .bind(now.as_millisecond());
-    if let Some(row) = traced(span(connection, "UPDATE", "refresh_tokens"), used.fetch_optional(&mut *connection)).await? {
+    if let Some(row) =
+        traced(span(connection, "UPDATE", "refresh_tokens"), used.fetch_optional(&mut *connection)).await?
+    {
         return Ok(Shown::First(owner(&row)?));
     }
     let known = sqlx::query("SELECT user_id, family FROM refresh_tokens WHERE token_hash = $1 AND used_at IS NOT NULL")

@@ -1,13 +1,14 @@
-//! Register, log in, log out.
+//! Register, verify, log in.
 
-use jiff::Timestamp;
 use tracing::{Span, field, info, instrument, warn};
 use uuid::Uuid;
 
-use super::{Core, Error, tell};
-use crate::domain::accounts::{self, Session, Token, TokenHash};
+use super::{Core, Error};
+use crate::domain::accounts::{self, Token, TokenHash};
+use crate::domain::audit::{self, Entry, Kind};
 use crate::domain::input::{Email, Password};
-use crate::domain::{events, now};
+use crate::domain::sessions::{self, Owner, Pair};
+use crate::domain::{events, lockout, now, verification};
 
 pub(crate) struct Registration {
     pub(crate) email: Email,
@@ -15,24 +16,23 @@ pub(crate) struct Registration {
     pub(crate) display_name: String,
 }
 
-pub(crate) struct Login {
-    pub(crate) token: Token,
-    pub(crate) expires_at: Timestamp,
-}
-
 #[instrument(skip_all, fields(user.id = field::Empty))]
 pub(crate) async fn register(core: &Core, registration: Registration) -> Result<Uuid, Error> {
     let Registration { email, password, display_name } = registration;
     let password_hash = core.passwords.hash(password).await.inspect_err(|_| core.metrics.registration("refused"))?;
+    let token = Token::generate().map_err(|error| Error::Internal(error.into()))?;
     let now = now();
     let mut transaction = core.database.begin().await?;
     let Some(user_id) = accounts::register(&mut transaction, &email, &password_hash, &display_name, now).await? else {
         core.metrics.registration("email_taken");
         return Err(Error::EmailTaken);
     };
-    let event = events::user_registered(user_id, &display_name, now);
-    tell(&mut transaction, events::USERS, &event).await?;
-    core.commit(transaction).await?;
+    verification::expect(&mut transaction, user_id, &token.hash(), now).await?;
+    let event = events::user_registered(user_id, &display_name, &token, now);
+    let entry = Entry { id: event.id, ..Entry::new(Kind::Registered, user_id, now) };
+    audit::note(&mut transaction, entry).await?;
+    let told = core.tell(&mut transaction, events::USERS, user_id, event).await?;
+    core.commit(transaction, told).await?;
 
     Span::current().record("user.id", field::display(user_id));
     core.metrics.registration("registered");
@@ -40,45 +40,68 @@ pub(crate) async fn register(core: &Core, registration: Registration) -> Result<
     Ok(user_id)
 }
 
+/// Takes the token of the mail; false when it is none, or none any more.
+#[instrument(skip_all, fields(user.id = field::Empty))]
+pub(crate) async fn verify(core: &Core, token: &TokenHash) -> Result<bool, Error> {
+    let now = now();
+    let mut transaction = core.database.begin().await?;
+    let Some(user_id) = verification::redeem(&mut transaction, token, now).await? else {
+        return Ok(false);
+    };
+    audit::note(&mut transaction, Entry::new(Kind::Verified, user_id, now)).await?;
+    core.database.commit(transaction).await?;
+    Span::current().record("user.id", field::display(user_id));
+    info!(user.id = %user_id, "user {user_id} proved the address");
+    Ok(true)
+}
+
+/// An address without an account takes the same way, the same statements and the same time as one with a wrong password.
 #[instrument(name = "log in", skip_all, fields(user.id = field::Empty))]
-pub(crate) async fn log_in(core: &Core, email: Email, password: Password) -> Result<Login, Error> {
+pub(crate) async fn log_in(core: &Core, email: Email, password: Password) -> Result<Pair, Error> {
+    let policy = core.limits.lockout;
     let credentials = {
         let mut connection = core.database.read().await?;
+        if let Some(remaining) = lockout::remaining(&mut connection, policy, &email, now()).await? {
+            core.metrics.login("locked");
+            return Err(Error::Locked(remaining));
+        }
         accounts::credentials(&mut connection, &email).await?
     }; // No connection is held while hashing: that takes longer than all the statements together.
     let hash = credentials.as_ref().map(|found| found.password_hash.clone());
     let right = core.passwords.verify(password, hash).await.inspect_err(|_| core.metrics.login("refused"))?;
-    let Some(user) = credentials.filter(|_| right) else {
+
+    let now = now();
+    let mut transaction = core.database.begin().await?;
+    // Others may have guessed wrong while this one was looked at: a burst does not get more guesses than a row.
+    if let Some(remaining) = lockout::remaining(&mut transaction, policy, &email, now).await? {
+        core.metrics.login("locked");
+        return Err(Error::Locked(remaining));
+    }
+    let Some(user) = credentials.as_ref().filter(|_| right) else {
+        let user_id = credentials.map(|user| user.user_id);
+        audit::note(&mut transaction, Entry::new(Kind::LoginFailed, user_id, now)).await?;
+        if lockout::failed(&mut transaction, policy, &email, now).await? {
+            audit::note(&mut transaction, Entry::new(Kind::Locked, user_id, now)).await?;
+        }
+        core.database.commit(transaction).await?;
         core.metrics.login("wrong_credentials");
         warn!("a login was refused: wrong e-mail address or password");
         return Err(Error::WrongCredentials);
     };
-    Span::current().record("user.id", field::display(user.user_id));
 
-    let now = now();
-    let token = Token::generate().map_err(|error| Error::Internal(error.into()))?;
-    let expires_at = now.checked_add(core.session_lifetime).map_err(|error| Error::Internal(error.into()))?;
-    let mut transaction = core.database.begin().await?;
-    accounts::open_session(&mut transaction, user.user_id, &token.hash(), now, expires_at).await?;
-    let event = events::user_logged_in(user.user_id, &user.display_name, now);
-    tell(&mut transaction, events::USERS, &event).await?;
-    core.commit(transaction).await?;
+    let user_id = user.user_id;
+    Span::current().record("user.id", field::display(user_id));
+    lockout::forget(&mut transaction, &email).await?;
+    let pair = super::sessions::pair(core, now)?;
+    let owner = Owner { user_id, family: Uuid::now_v7() };
+    sessions::open(&mut transaction, owner, &pair, now).await?;
+    let event = events::user_logged_in(user_id, &user.display_name, now);
+    let entry = Entry { id: event.id, ..Entry::new(Kind::LoggedIn, user_id, now) };
+    audit::note(&mut transaction, entry).await?;
+    let told = core.tell(&mut transaction, events::USERS, user.user_id, event).await?;
+    core.commit(transaction, told).await?;
 
     core.metrics.login("logged_in");
-    info!(user.id = %user.user_id, "user {} logged in", user.user_id);
-    Ok(Login { token, expires_at })
-}
-
-/// The session that a token stands for; `None` when it never was one or is over.
-pub(crate) async fn session(core: &Core, token: &TokenHash) -> Result<Option<Session>, Error> {
-    let mut connection = core.database.read().await?;
-    Ok(accounts::session(&mut connection, token, now()).await?)
-}
-
-#[instrument(name = "log out", skip_all)]
-pub(crate) async fn log_out(core: &Core, token: &TokenHash) -> Result<(), Error> {
-    let mut transaction = core.database.begin().await?;
-    accounts::close_session(&mut transaction, token).await?;
-    core.database.commit(transaction).await?;
-    Ok(())
+    info!(user.id = %user_id, "user {user_id} logged in");
+    Ok(pair)
 }

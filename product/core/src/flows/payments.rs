@@ -1,17 +1,20 @@
-//! Create, read, list and refund payments.
+//! Create, read, list, capture and refund payments.
 //!
 //! The acquirer is asked between two transactions, never inside one. The first says what we are about to ask, the
 //! second what came of it together with the event. Whatever dies in between, the row says where to resume, and the
 //! acquirer decides once on each payment id: no money moves twice and none is forgotten.
 
-use sqlx::AnyConnection;
+use jiff::Timestamp;
+use sqlx::{Any, AnyConnection, Transaction};
 use tracing::{Span, error, field, info, instrument, warn};
 use uuid::Uuid;
 
-use super::{Core, Error, tell};
+use super::{Core, Error};
 use crate::acquirer::AcquirerError;
+use crate::domain::audit::{self, Entry, Kind};
 use crate::domain::idempotency::{self, Key, Known};
 use crate::domain::input::{CardToken, Money};
+use crate::domain::ledger::{self, Movement};
 use crate::domain::payments::{self, Payment, Status};
 use crate::domain::{events, now};
 
@@ -21,6 +24,8 @@ pub(crate) struct Order {
     pub(crate) money: Money,
     pub(crate) description: String,
     pub(crate) card: CardToken,
+    /// Charge at once; otherwise the bank only holds the money until it is captured.
+    pub(crate) capture: bool,
 }
 
 /// The answer as it is stored, in JSON.
@@ -66,18 +71,48 @@ pub(crate) async fn list(core: &Core, user_id: Uuid, before: Option<Uuid>, limit
     Ok(Page { payments, next })
 }
 
-/// Gives a captured payment back. A payment that was refunded is answered as it is: asking twice refunds once.
-#[instrument(name = "refund payment", skip_all, fields(user.id = %user_id, payment.id = %payment_id))]
-pub(crate) async fn refund(core: &Core, user_id: Uuid, payment_id: Uuid) -> Result<Payment, Error> {
+/// What the owner of a payment can have done to it later, each at most once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    Capture,
+    Refund,
+}
+
+impl Wish {
+    /// In words.
+    pub(crate) fn done(self) -> &'static str {
+        match self {
+            Wish::Capture => "captured",
+            Wish::Refund => "refunded",
+        }
+    }
+
+    /// Before, while the acquirer is asked, after.
+    fn path(self) -> [Status; 3] {
+        match self {
+            Wish::Capture => [Status::Authorized, Status::Capturing, Status::Captured],
+            Wish::Refund => [Status::Captured, Status::Refunding, Status::Refunded],
+        }
+    }
+}
+
+/// Captures or refunds. A payment that has it behind it is answered as it is: asking twice moves money once.
+#[instrument(name = "change payment", skip_all, fields(wish = ?wish, user.id = %user_id, payment.id = %payment_id))]
+pub(crate) async fn change(core: &Core, user_id: Uuid, payment_id: Uuid, wish: Wish) -> Result<Payment, Error> {
     let core_of_task = core.clone();
     core.to_the_end(async move {
         let core = &core_of_task;
-        let payment = begin_refund(core, user_id, payment_id).await?;
-        if payment.status == Status::Refunded {
+        let payment = begin_change(core, user_id, payment_id, wish).await?;
+        let [_, _, done] = wish.path();
+        if payment.status == done {
             return Ok(payment);
         }
-        core.acquirer.refund(&payment).await.map_err(|error| unanswered(&payment, error))?;
-        finish_refund(core, payment).await
+        let answer = match wish {
+            Wish::Capture => core.acquirer.capture(&payment).await,
+            Wish::Refund => core.acquirer.refund(&payment).await,
+        };
+        answer.map_err(|error| unanswered(&payment, error))?;
+        finish_change(core, payment, wish).await
     })
     .await
 }
@@ -122,7 +157,7 @@ async fn claim(core: &Core, order: &Order) -> Result<Claim, Error> {
 
 async fn charge(core: &Core, order: &Order, payment: Payment) -> Result<Answer, Error> {
     let charged = async {
-        let decision = core.acquirer.charge(&payment, &order.card).await;
+        let decision = core.acquirer.charge(&payment, &order.card, order.capture).await;
         let decision = decision.map_err(|error| unanswered(&payment, error))?;
         settle(core, &order.key, payment, decision).await
     };
@@ -135,14 +170,14 @@ async fn charge(core: &Core, order: &Order, payment: Payment) -> Result<Answer, 
 
 /// The decision, the stored answer and the event: all three or none.
 async fn settle(core: &Core, key: &Key, mut payment: Payment, decision: Status) -> Result<Answer, Error> {
+    let now = now();
     let mut transaction = core.database.begin().await?;
-    if !payments::advance(&mut transaction, &mut payment, Status::Pending, decision, now()).await? {
+    if !payments::advance(&mut transaction, &mut payment, Status::Pending, decision, now).await? {
         return settled_by_another(&mut transaction, key).await;
     }
     let json = serde_json::to_string(&payment).map_err(|error| Error::Internal(error.into()))?;
     idempotency::answer(&mut transaction, key, &json).await?;
-    enqueue(&mut transaction, &payment).await?;
-    core.commit(transaction).await?;
+    commit(core, transaction, &payment, now).await?;
 
     core.metrics.payment_decided(&payment);
     info!(payment.id = %payment.id, user.id = %payment.user_id, payment.status = payment.status.as_str(),
@@ -170,42 +205,64 @@ async fn release(core: &Core, key: &Key) {
     }
 }
 
-async fn begin_refund(core: &Core, user_id: Uuid, payment_id: Uuid) -> Result<Payment, Error> {
+async fn begin_change(core: &Core, user_id: Uuid, payment_id: Uuid, wish: Wish) -> Result<Payment, Error> {
+    let [before, asking, done] = wish.path();
     let mut transaction = core.database.begin().await?;
     let payment = payments::find(&mut transaction, user_id, payment_id).await?;
     let mut payment = payment.ok_or(Error::PaymentMissing)?;
-    match payment.status {
-        Status::Captured => {
-            payments::advance(&mut transaction, &mut payment, Status::Captured, Status::Refunding, now()).await?;
-            core.database.commit(transaction).await?;
-        }
-        // An earlier attempt got no answer, or is under way: the acquirer refunds once either way.
-        Status::Refunding | Status::Refunded => {}
-        status @ (Status::Pending | Status::Declined) => return Err(Error::NotRefundable(status)),
+    if payment.status == before {
+        payments::advance(&mut transaction, &mut payment, before, asking, now()).await?;
+        core.database.commit(transaction).await?;
     }
-    Ok(payment)
-}
-
-async fn finish_refund(core: &Core, mut payment: Payment) -> Result<Payment, Error> {
-    let mut transaction = core.database.begin().await?;
-    let first = payments::advance(&mut transaction, &mut payment, Status::Refunding, Status::Refunded, now()).await?;
-    if !first {
-        payment.status = Status::Refunded;
+    // An earlier attempt got no answer, or is under way: the acquirer decides once either way.
+    if payment.status == asking || payment.status == done {
         return Ok(payment);
     }
-    enqueue(&mut transaction, &payment).await?;
-    core.commit(transaction).await?;
+    Err(Error::WrongStatus { status: payment.status, wish })
+}
 
-    core.metrics.payment_refunded(&payment);
-    info!(payment.id = %payment.id, user.id = %payment.user_id, "payment {} was refunded", payment.id);
+async fn finish_change(core: &Core, mut payment: Payment, wish: Wish) -> Result<Payment, Error> {
+    let [_, asking, done] = wish.path();
+    let mut transaction = core.database.begin().await?;
+    let now = now();
+    if !payments::advance(&mut transaction, &mut payment, asking, done, now).await? {
+        return find(core, payment.user_id, payment.id).await; // as another attempt left it
+    }
+    commit(core, transaction, &payment, now).await?;
+
+    core.metrics.payment_changed(&payment);
+    info!(payment.id = %payment.id, user.id = %payment.user_id, payment.status = payment.status.as_str(),
+        "payment {} is {}", payment.id, payment.status);
     Ok(payment)
 }
 
-async fn enqueue(connection: &mut AnyConnection, payment: &Payment) -> sqlx::Result<()> {
-    if let Some(event) = events::payment(payment) {
-        tell(connection, events::PAYMENTS, &event).await?;
+/// Commits a status that stays with what goes with it: the books, the log of who did what, the event.
+async fn commit(
+    core: &Core,
+    mut transaction: Transaction<'static, Any>,
+    payment: &Payment,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let (kind, movement) = match payment.status {
+        Status::Authorized => (Kind::PaymentAuthorized, None),
+        Status::Captured => (Kind::PaymentCaptured, Some(Movement::Capture)),
+        Status::Declined => (Kind::PaymentDeclined, None),
+        Status::Refunded => (Kind::PaymentRefunded, Some(Movement::Refund)),
+        Status::Pending | Status::Capturing | Status::Refunding => {
+            return Ok(core.database.commit(transaction).await?);
+        }
+    };
+    if let Some(movement) = movement {
+        ledger::book(&mut transaction, payment, movement, now).await?;
     }
-    Ok(())
+    let entry = Entry { detail: Some(payment.id), ..Entry::new(kind, payment.user_id, now) };
+    let Some(event) = events::payment(payment, now) else {
+        audit::note(&mut transaction, entry).await?;
+        return Ok(core.database.commit(transaction).await?);
+    };
+    audit::note(&mut transaction, Entry { id: event.id, ..entry }).await?;
+    let told = core.tell(&mut transaction, events::PAYMENTS, payment.user_id, event).await?;
+    Ok(core.commit(transaction, told).await?)
 }
 
 fn unanswered(payment: &Payment, error: AcquirerError) -> Error {

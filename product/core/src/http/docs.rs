@@ -20,7 +20,9 @@ pub(super) fn page(document: &Value) -> Result<String, fmt::Error> {
     write!(page, "<h1>{title}</h1><p>{about}<p>For programs: <a href=/openapi.json>/openapi.json</a>")?;
     for tag in document["tags"].as_array().into_iter().flatten() {
         write!(page, "<h2>{}</h2><p>{}", Text(&tag["name"]), Text(&tag["description"]))?;
-        for (path, method, operation) in operations(document).filter(|(.., operation)| operation["tags"][0] == tag["name"]) {
+        for (path, method, operation) in
+            operations(document).filter(|(.., operation)| operation["tags"][0] == tag["name"])
+        {
             write!(page, "<section><h3><b>{}</b> {path}</h3>", method.to_uppercase())?;
             describe(&mut page, document, operation)?;
             write!(page, "</section>")?;
@@ -32,7 +34,10 @@ pub(super) fn page(document: &Value) -> Result<String, fmt::Error> {
 /// (path, method, operation)
 fn operations(document: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
     document["paths"].as_object().into_iter().flatten().flat_map(|(path, item)| {
-        item.as_object().into_iter().flatten().map(move |(method, operation)| (path.as_str(), method.as_str(), operation))
+        item.as_object()
+            .into_iter()
+            .flatten()
+            .map(move |(method, operation)| (path.as_str(), method.as_str(), operation))
     })
 }
 
@@ -44,15 +49,25 @@ fn describe(page: &mut String, document: &Value, operation: &Value) -> fmt::Resu
     }
     let parameters = operation["parameters"].as_array().into_iter().flatten();
     let parameters = parameters.map(|parameter| (parameter["name"].as_str().unwrap_or_default(), parameter));
-    table(page, "Parameters", parameters.map(|(name, parameter)| (name, &parameter["schema"], &parameter["description"])))?;
+    table(
+        page,
+        "Parameters",
+        parameters.map(|(name, parameter)| (name, &parameter["schema"], &parameter["description"])),
+    )?;
     for (kind, body) in operation["requestBody"]["content"].as_object().into_iter().flatten() {
         let fields = fields(document, &body["schema"]);
-        table(page, &format!("Body, {kind}"), fields.iter().map(|(name, field)| (*name, *field, &field["description"])))?;
+        table(
+            page,
+            &format!("Body, {kind}"),
+            fields.iter().map(|(name, field)| (*name, *field, &field["description"])),
+        )?;
     }
     write!(page, "<table><caption>Answers</caption>")?;
     for (status, answer) in operation["responses"].as_object().into_iter().flatten() {
-        let names: Vec<_> =
-            fields(document, &answer["content"]["application/json"]["schema"]).into_iter().map(|(name, _)| name).collect();
+        let names: Vec<_> = fields(document, &answer["content"]["application/json"]["schema"])
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
         write!(page, "<tr><td>{status}<td>{}<td>{}", Text(&answer["description"]), names.join(", "))?;
     }
     write!(page, "</table>")

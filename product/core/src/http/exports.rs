@@ -52,11 +52,7 @@ pub(crate) async fn request(
         (status = 200, description = "The copy, or that it is not made yet", body = Export),
         (status = 404, description = "No such export of this account"),
     ))]
-pub(crate) async fn read(
-    State(core): State<Core>,
-    signed_in: SignedIn,
-    Id(id): Id,
-) -> Result<Json<Export>, Problem> {
+pub(crate) async fn read(State(core): State<Core>, signed_in: SignedIn, Id(id): Id) -> Result<Json<Export>, Problem> {
     let id = id.ok_or(Error::ExportMissing)?;
     let (request, copy) = exports::find(&core, signed_in.user_id(), id).await?;
     Ok(Json(Export::new(request, copy)))

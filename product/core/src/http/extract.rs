@@ -1,15 +1,18 @@
 //! What handlers receive: a JSON body, who is asking, and the key of a write.
 
+use std::time::Instant;
+
 use axum::Json;
-use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::problem::Problem;
-use crate::domain::accounts::{Session, TokenHash};
-use crate::flows::{Core, accounts};
+use crate::domain::accounts::TokenHash;
+use crate::domain::sessions::Session;
+use crate::flows::{Core, sessions};
 
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 
@@ -37,7 +40,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
     }
 }
 
-/// A user with a session.
+/// The id in the path; none when what stands there is no id at all, which is then no id of anything of ours.
+pub(crate) struct Id(pub(crate) Option<Uuid>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let text = Path::<String>::from_request_parts(parts, state).await;
+        Ok(Self(text.ok().and_then(|Path(text)| Uuid::parse_str(&text).ok())))
+    }
+}
+
+/// A user with a session, within what one account may ask for.
 pub(crate) struct SignedIn {
     pub(crate) session: Session,
     pub(crate) token: TokenHash,
@@ -53,19 +68,17 @@ impl FromRequestParts<Core> for SignedIn {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, core: &Core) -> Result<Self, Problem> {
-        let token = parts
-            .headers
-            .get(AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| TokenHash::of(token.trim()))
-            .ok_or_else(Problem::not_signed_in)?;
-        match accounts::session(core, &token).await? {
-            Some(session) => Ok(Self { session, token }),
-            None => Err(Problem::not_signed_in()),
-        }
+        let token = bearer(parts).map(TokenHash::of).ok_or_else(Problem::not_signed_in)?;
+        let session = sessions::find(core, &token).await?.ok_or_else(Problem::not_signed_in)?;
+        core.limits.accounts.admit(session.user_id, Instant::now())?;
+        Ok(Self { session, token })
     }
+}
+
+/// What is presented as `Authorization: Bearer …`.
+pub(super) fn bearer(parts: &Parts) -> Option<&str> {
+    let (scheme, token) = parts.headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// The header that makes repeating a write harmless.

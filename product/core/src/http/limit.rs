@@ -1,15 +1,19 @@
-//! So many requests at a time, so long each; the next one is told to come back instead of making all of them slow.
+//! So many requests at a time, so long each, so many from one network that are about passwords; the next one is told to
+//! come back instead of making all of them slow.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::problem::Problem;
+use crate::limits::Limits;
+use crate::rates::Network;
 
 /// Far above what two cores answer in the time a client waits; each costs some kilobytes.
 const REQUESTS_IN_FLIGHT_MAX: usize = 512;
@@ -27,6 +31,17 @@ pub(crate) async fn admit(State(places): State<Arc<Semaphore>>, request: Request
     };
     let answer = timeout(REQUEST_TIME_MAX, next.run(request)).await;
     answer.unwrap_or_else(|_elapsed| Problem::too_slow().into_response())
+}
+
+/// For the operations that somebody can guess with.
+pub(crate) async fn admit_network(State(limits): State<Arc<Limits>>, request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    if let Some(network) = peer.and_then(|ConnectInfo(peer)| Network::of(peer.ip()))
+        && let Err(exceeded) = limits.networks.admit(network, Instant::now())
+    {
+        return Problem::from(exceeded).into_response();
+    }
+    next.run(request).await
 }
 
 #[cfg(test)]

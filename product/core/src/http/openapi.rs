@@ -17,6 +17,8 @@ use super::problem::Problem;
 
 /// What a handler writes as `security(("session" = []))`.
 const SESSION: &str = "session";
+/// The same for what only operators may do.
+const OPERATOR: &str = "operator";
 
 /// The document before the handlers are in it.
 #[derive(OpenApi)]
@@ -33,6 +35,7 @@ const SESSION: &str = "session";
         (name = "profiles", description = "What users say about themselves."),
         (name = "payments", description = "Charge, capture later, give back. Repeating a request never moves money twice."),
         (name = "exports", description = "A copy of everything we keep of an account."),
+        (name = "analytics", description = "Reports for whoever runs the business."),
         (name = "operations", description = "For whoever runs core."),
     )
 )]
@@ -43,17 +46,22 @@ struct Schemes;
 impl Modify for Schemes {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-        document.components.get_or_insert_default().add_security_scheme(SESSION, bearer);
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme(SESSION, bearer.clone());
+        components.add_security_scheme(OPERATOR, bearer);
     }
 }
 
 /// `/openapi.json` for programs, `/docs` for people; both made once.
-pub(super) fn routes<S: Clone + Send + Sync + 'static>(document: &utoipa::openapi::OpenApi) -> anyhow::Result<Router<S>> {
+pub(super) fn routes<S: Clone + Send + Sync + 'static>(
+    document: &utoipa::openapi::OpenApi,
+) -> anyhow::Result<Router<S>> {
     let document = complete(document).context("could not write the description of the API")?;
     let page = super::docs::page(&document).context("could not write the page about the API")?;
     let json = Bytes::from(document.to_string());
     let page = Bytes::from(page);
-    let style = [(header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")];
+    let style =
+        [(header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")];
     Ok(Router::new()
         .route("/openapi.json", get(async move || ([(header::CONTENT_TYPE, "application/json")], json)))
         .route("/docs", get(async move || (style, Html(page)))))
@@ -83,7 +91,8 @@ fn complete(document: &utoipa::openapi::OpenApi) -> serde_json::Result<Value> {
 }
 
 fn shared_refusals(path: &str, operation: &Value) -> Vec<(StatusCode, &'static str)> {
-    let mut refusals = vec![(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong; the cause is in the log of core")];
+    let mut refusals =
+        vec![(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong; the cause is in the log of core")];
     if path.starts_with("/v1/") {
         refusals.extend([
             (StatusCode::REQUEST_TIMEOUT, "The request arrived too slowly"),
@@ -113,10 +122,8 @@ fn shared_refusals(path: &str, operation: &Value) -> Vec<(StatusCode, &'static s
 }
 
 fn refuse(status: &str, answer: &mut Value) {
-    answer["content"] =
-        json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
+    answer["content"] = json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
     if matches!(status, "429" | "503") {
-        answer["headers"] =
-            json!({ "Retry-After": { "description": "Seconds to wait", "schema": { "type": "integer", "minimum": 1 } } });
+        answer["headers"] = json!({ "Retry-After": { "description": "Seconds to wait", "schema": { "type": "integer", "minimum": 1 } } });
     }
 }

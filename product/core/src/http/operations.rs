@@ -1,18 +1,42 @@
-//! For whoever runs core: is it up, does its outbox empty.
+//! For whoever runs core: is it up, does its outbox empty, do its books balance.
 
 use axum::Json;
 use axum::extract::State;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::problem::Problem;
+use crate::domain::ledger::{self, Books};
 use crate::flows::{Core, Error};
 
-pub(crate) async fn health() -> Json<Value> {
-    Json(json!({ "status": "ok" }))
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Health {
+    status: &'static str,
 }
 
-/// Events that the broker does not have yet.
-pub(crate) async fn outbox(State(core): State<Core>) -> Result<Json<Value>, Problem> {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Outbox {
+    pending: i64,
+}
+
+/// Whether core answers
+#[utoipa::path(get, path = "/health", tag = "operations", responses((status = 200, description = "It does", body = Health)))]
+pub(crate) async fn health() -> Json<Health> {
+    Json(Health { status: "ok" })
+}
+
+/// Events that the broker does not have yet
+#[utoipa::path(get, path = "/internal/outbox", tag = "operations",
+    responses((status = 200, description = "How many", body = Outbox)))]
+pub(crate) async fn outbox(State(core): State<Core>) -> Result<Json<Outbox>, Problem> {
     let pending = product_bus::outbox::pending(&core.database).await.map_err(Error::from)?;
-    Ok(Json(json!({ "pending": pending })))
+    Ok(Json(Outbox { pending }))
+}
+
+/// The books: every account, and whether they balance
+#[utoipa::path(get, path = "/internal/ledger", tag = "operations",
+    responses((status = 200, description = "As of one moment", body = Books)))]
+pub(crate) async fn ledger(State(core): State<Core>) -> Result<Json<Books>, Problem> {
+    let mut connection = core.database.read().await.map_err(Error::from)?;
+    Ok(Json(ledger::books(&mut connection).await.map_err(Error::from)?))
 }

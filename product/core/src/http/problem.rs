@@ -1,46 +1,55 @@
 //! Every refusal as `application/problem+json` (RFC 9457). The client reads a sentence; the cause is logged here, once.
 
 use std::any::Any;
+use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::rejection::{BytesRejection, JsonRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use tracing::error;
+use tracing::{error, warn};
+use utoipa::ToSchema;
 
 use crate::domain::input::{FieldError, FieldErrors};
 use crate::flows::Error;
+use crate::flows::payments::Wish;
+use crate::rates::Exceeded;
 
 /// Short, since what we run out of (a worker, a connection, a key's lease) comes back within a second.
-const RETRY_AFTER_S: u32 = 1;
+const SHORTLY: Duration = Duration::from_secs(1);
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
     /// Identifies the kind of problem; stable, for programs.
     #[serde(rename = "type")]
     kind: &'static str,
+    /// The kind in words.
     title: &'static str,
     status: u16,
+    /// This one in words.
     #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
     detail: String,
+    /// What is wrong with which field.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     errors: Vec<FieldError>,
     #[serde(skip)]
-    retry: bool,
+    retry_after: Option<Duration>,
 }
 
 impl Problem {
     fn new(status: StatusCode, kind: &'static str, title: &'static str) -> Problem {
-        Problem { kind, title, status: status.as_u16(), detail: String::new(), errors: Vec::new(), retry: false }
+        Problem { kind, title, status: status.as_u16(), detail: String::new(), errors: Vec::new(), retry_after: None }
     }
 
     fn detail(self, detail: impl ToString) -> Problem {
         Problem { detail: detail.to_string(), ..self }
     }
 
-    fn retry(self) -> Problem {
-        Problem { retry: true, ..self }
+    fn retry(self, after: Duration) -> Problem {
+        Problem { retry_after: Some(after), ..self }
     }
 
     pub(crate) fn fields(errors: FieldErrors) -> Problem {
@@ -54,6 +63,13 @@ impl Problem {
         }
     }
 
+    /// Of one field of a JSON body.
+    pub(crate) fn field(field: &'static str, complaint: &str) -> Problem {
+        let mut errors = FieldErrors::default();
+        errors.check::<()>(field, Err(complaint.to_owned()));
+        Self::fields(errors)
+    }
+
     pub(crate) fn header(detail: &str) -> Problem {
         Self::new(StatusCode::BAD_REQUEST, "urn:faultline:problem:invalid-header", "A header cannot be used")
             .detail(detail)
@@ -62,6 +78,25 @@ impl Problem {
     pub(crate) fn not_signed_in() -> Problem {
         Self::new(StatusCode::UNAUTHORIZED, "urn:faultline:problem:not-signed-in", "Not signed in")
             .detail("this needs the header `Authorization: Bearer <token>` of a session that is not over")
+    }
+
+    pub(crate) fn not_operator() -> Problem {
+        Self::new(StatusCode::UNAUTHORIZED, "urn:faultline:problem:not-operator", "Not an operator").detail(
+            "this needs the header `Authorization: Bearer <operator token>`, or without such a setting this machine",
+        )
+    }
+
+    pub(crate) fn not_clean(reason: &'static str) -> Problem {
+        Self::new(StatusCode::CONFLICT, "urn:faultline:problem:not-clean", "The comparison does not allow it")
+            .detail(reason)
+    }
+
+    /// The service that has the reports gave none.
+    pub(crate) fn analytics_away(cause: &anyhow::Error) -> Problem {
+        warn!(error = %format_args!("{cause:#}"), "no report from the analytics service: {cause:#}");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "urn:faultline:problem:analytics-away", "No reports for now")
+            .detail("the analytics service is away, retry shortly")
+            .retry(SHORTLY)
     }
 
     pub(crate) fn no_route() -> Problem {
@@ -75,7 +110,16 @@ impl Problem {
     pub(crate) fn busy() -> Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "urn:faultline:problem:busy", "Too busy")
             .detail("too many requests at once, retry shortly")
-            .retry()
+            .retry(SHORTLY)
+    }
+
+    fn too_many(detail: &str, retry_after: Duration) -> Problem {
+        let kind = "urn:faultline:problem:too-many-requests";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, kind, "Too many requests").detail(detail).retry(retry_after)
+    }
+
+    pub(crate) fn media_type(detail: &str) -> Problem {
+        Self::unreadable(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail.to_owned())
     }
 
     pub(crate) fn too_slow() -> Problem {
@@ -100,15 +144,27 @@ impl From<Error> for Problem {
             Error::WrongCredentials => {
                 Problem::new(StatusCode::UNAUTHORIZED, "urn:faultline:problem:wrong-credentials", "Login refused")
             }
-            Error::PaymentMissing => {
-                Problem::new(StatusCode::NOT_FOUND, "urn:faultline:problem:not-found", "Not found")
+            // As slow as the lock is long: guessing does not pay.
+            Error::Locked(remaining) => {
+                Problem::too_many("too many wrong passwords for this address, wait before the next", *remaining)
             }
-            Error::NotRefundable(_) => {
+            Error::SessionOver => {
+                Problem::new(StatusCode::UNAUTHORIZED, "urn:faultline:problem:session-over", "The session is over")
+            }
+            Error::PaymentMissing | Error::AvatarMissing | Error::ExportMissing => Problem::no_route(),
+            Error::WrongStatus { wish: Wish::Capture, .. } => {
+                Problem::new(StatusCode::CONFLICT, "urn:faultline:problem:not-capturable", "Not capturable")
+            }
+            Error::WrongStatus { wish: Wish::Refund, .. } => {
                 Problem::new(StatusCode::CONFLICT, "urn:faultline:problem:not-refundable", "Not refundable")
+            }
+            Error::Picture(_) => {
+                let kind = "urn:faultline:problem:picture";
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, kind, "The picture cannot be used")
             }
             Error::KeyInFlight => {
                 Problem::new(StatusCode::CONFLICT, "urn:faultline:problem:key-in-flight", "Still being worked on")
-                    .retry()
+                    .retry(SHORTLY)
             }
             Error::KeyReused => {
                 let kind = "urn:faultline:problem:key-reused";
@@ -138,6 +194,18 @@ impl From<JsonRejection> for Problem {
     }
 }
 
+impl From<BytesRejection> for Problem {
+    fn from(rejection: BytesRejection) -> Problem {
+        Problem::unreadable(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<Exceeded> for Problem {
+    fn from(exceeded: Exceeded) -> Problem {
+        Problem::too_many("more than one is given, wait before the next", exceeded.retry_after)
+    }
+}
+
 impl From<QueryRejection> for Problem {
     fn from(rejection: QueryRejection) -> Problem {
         Problem::unreadable(rejection.status(), rejection.body_text())
@@ -150,8 +218,10 @@ impl IntoResponse for Problem {
         let mut response = (status, axum::Json(&self)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.retry {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        if let Some(after) = self.retry_after {
+            // Whole seconds, and not too soon.
+            headers
+                .insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs() + u64::from(after.subsec_nanos() > 0)));
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -19,7 +19,7 @@ const PAGE_ROWS_MAX: i64 = 1_000;
 const BEHIND_AFTER: Duration = Duration::from_secs(10);
 
 /// One difference between what core did and what the service would have done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub(crate) struct Mismatch {
     /// What was compared: "revenue 2026-11-22 EUR", or the id of an event.
     pub(crate) key: String,
@@ -31,7 +31,7 @@ pub(crate) struct Mismatch {
 }
 
 /// How a comparison stands since it began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub(crate) struct Comparison {
     /// Milliseconds since 1970.
     pub(crate) since: i64,
@@ -132,7 +132,7 @@ pub(crate) async fn read(database: &Database, concern: Concern, now: Timestamp) 
 }
 
 /// A mismatch as it is shown.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct Found {
     concern: String,
     #[serde(flatten)]

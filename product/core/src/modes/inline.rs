@@ -23,7 +23,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::{Concern, Mode, shadow};
 use crate::domain::{now, span, traced};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, publish_waiting};
 
 /// How long whoever works on an event has it to himself: longer than its slowest effects together.
 const LEASE: Duration = Duration::from_secs(15);
@@ -48,6 +48,14 @@ pub(crate) struct InlineJobs {
     waiting: Arc<AtomicI64>,
 }
 
+/// Kinds of events from which work follows. One of another kind owes nothing and costs nothing.
+const KINDS: [&str; 4] = ["payment.captured", "payment.refunded", "user.registered", "account.export_requested"];
+
+/// Whether core does what follows from a stamped event.
+pub(crate) fn is_ours(event: &Event) -> bool {
+    KINDS.contains(&event.kind.as_str()) && Mode::of(event, Concern::Jobs) != Mode::Events
+}
+
 /// Notes in the transaction of what `event` tells of that core owes what follows from it.
 pub(crate) async fn owe(connection: &mut AnyConnection, event: &Event, now: Timestamp) -> sqlx::Result<()> {
     let json = serde_json::to_string(event).map_err(|error| sqlx::Error::Encode(error.into()))?;
@@ -69,7 +77,7 @@ struct Leftover {
 impl InlineJobs {
     pub(crate) fn new(database: Database, jobs: Jobs, metrics: Arc<Metrics>) -> InlineJobs {
         let waiting = Arc::<AtomicI64>::default();
-        metrics.publish_inline_waiting(waiting.clone());
+        publish_waiting("inline_jobs.waiting", "Events whose work core still owes.", &waiting);
         InlineJobs { database, jobs, metrics, waiting }
     }
 
@@ -114,9 +122,10 @@ impl InlineJobs {
     /// Ids of what nobody is at, with the time that says so.
     async fn due(&self) -> sqlx::Result<Vec<(String, i64)>> {
         let mut connection = self.database.read().await?;
-        let query = sqlx::query_as("SELECT event_id, due_at FROM inline_jobs WHERE due_at <= $1 ORDER BY due_at LIMIT $2")
-            .bind(now().as_millisecond())
-            .bind(DUE_ROWS_MAX);
+        let query =
+            sqlx::query_as("SELECT event_id, due_at FROM inline_jobs WHERE due_at <= $1 ORDER BY due_at LIMIT $2")
+                .bind(now().as_millisecond())
+                .bind(DUE_ROWS_MAX);
         traced(span(&connection, "SELECT", "inline_jobs"), query.fetch_all(&mut *connection)).await
     }
 
@@ -129,7 +138,9 @@ impl InlineJobs {
         .bind(after(now(), LEASE))
         .bind(id)
         .bind(due_at);
-        let row = traced(self.database.dialect().span("UPDATE", "inline_jobs"), query.fetch_optional(self.database.writer())).await?;
+        let row =
+            traced(self.database.dialect().span("UPDATE", "inline_jobs"), query.fetch_optional(self.database.writer()))
+                .await?;
         row.map(|row| {
             let event = serde_json::from_str(row.try_get("event")?);
             let event = event.map_err(|error| crate::domain::undecodable("event", error))?;
@@ -189,7 +200,9 @@ impl InlineJobs {
             .bind(due_at)
             .bind(format!("{reason:#}"))
             .bind(event.id.to_string());
-        traced(self.database.dialect().span("UPDATE", "inline_jobs"), query.execute(self.database.writer())).await.map(drop)
+        traced(self.database.dialect().span("UPDATE", "inline_jobs"), query.execute(self.database.writer()))
+            .await
+            .map(drop)
     }
 }
 

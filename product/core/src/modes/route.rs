@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// What can be taken out of core.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Concern {
     Jobs,
@@ -37,7 +37,7 @@ impl fmt::Display for Concern {
 }
 
 /// Where the work is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// In core, inside the request.
@@ -76,7 +76,7 @@ impl fmt::Display for Mode {
 }
 
 /// `percent` of the traffic goes `mode`, the rest `otherwise`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub(crate) struct Route {
     pub(crate) mode: Mode,
     pub(crate) percent: u8,
@@ -159,7 +159,10 @@ mod tests {
         let start = Route::all(Mode::Inline);
         let quarter = start.changed(Mode::Events, 25);
         assert_eq!(quarter, Route { mode: Mode::Events, percent: 25, otherwise: Mode::Inline });
-        assert_eq!(quarter.changed(Mode::Events, 50), Route { mode: Mode::Events, percent: 50, otherwise: Mode::Inline });
+        assert_eq!(
+            quarter.changed(Mode::Events, 50),
+            Route { mode: Mode::Events, percent: 50, otherwise: Mode::Inline }
+        );
         assert_eq!(quarter.changed(Mode::Inline, 100).share(Mode::Inline), 100);
         assert_eq!((quarter.share(Mode::Events), quarter.share(Mode::Inline), quarter.share(Mode::Dual)), (25, 75, 0));
         assert_eq!(Route::all(Mode::Dual).share(Mode::Dual), 100);

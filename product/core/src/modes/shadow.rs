@@ -12,7 +12,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use observe::http::Client;
 use product_bus::database::Database;
-use serde::Deserialize;
+use product_jobs::shadow::Noted;
 use sqlx::{AnyConnection, Row};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::comparison::{self, Mismatch};
 use super::{Concern, Modes};
 use crate::domain::{now, span, traced};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, publish_waiting};
 
 const COMPARE_EVERY: Duration = Duration::from_secs(1);
 /// Digests taken in at once: in one transaction, for which requests wait on SQLite.
@@ -31,16 +31,6 @@ const PAGE_ROWS: i64 = 200;
 const ANSWER_MAX: Duration = Duration::from_secs(3);
 /// What one side has and the other still lacks after this time is a mismatch. Longer than the service's third retry.
 const MISSING_AFTER: Duration = Duration::from_secs(60);
-
-/// What the service would have done; a line of its list.
-#[derive(Deserialize)]
-struct Shadow {
-    /// Where to read on.
-    seq: i64,
-    event_id: String,
-    effect: String,
-    digest: String,
-}
 
 pub(crate) struct Comparer {
     database: Database,
@@ -55,7 +45,7 @@ pub(crate) struct Comparer {
 impl Comparer {
     pub(crate) fn new(database: Database, modes: Modes, metrics: Arc<Metrics>, jobs_url: &str) -> Comparer {
         let waiting = Arc::<AtomicI64>::default();
-        metrics.publish_comparisons_waiting(waiting.clone());
+        publish_waiting("comparisons.waiting", "Effects of which one side has told and the other has not.", &waiting);
         let url = format!("{}/internal/shadow", jobs_url.trim_end_matches('/'));
         Comparer { database, modes, metrics, client: Client::new(ANSWER_MAX), url, waiting }
     }
@@ -94,14 +84,14 @@ impl Comparer {
             let after = read_to(&mut *self.database.read().await?).await?;
             let url = format!("{}?after={after}&limit={PAGE_ROWS}", self.url);
             let answer = self.client.get(url).send().await.context("the jobs service gave no answer")?;
-            let mut list: Vec<Shadow> = answer.error_for_status()?.json().await.context("it gave no list of digests")?;
-            let Some(last) = list.iter().map(|shadow| shadow.seq).max() else { return Ok(()) };
+            let mut list: Vec<Noted> = answer.error_for_status()?.json().await.context("it gave no list of digests")?;
+            let Some(last) = list.iter().map(|noted| noted.seq).max() else { return Ok(()) };
             anyhow::ensure!(last > after, "the jobs service repeats its list");
             // The order in which core lays its own down: two that take the same locks take them in turn.
             list.sort_by(|a, b| (&a.event_id, &a.effect).cmp(&(&b.event_id, &b.effect)));
             let mut transaction = self.database.begin().await?;
-            for shadow in &list {
-                lay_down_candidate(&mut transaction, shadow, now()).await?;
+            for noted in &list {
+                lay_down_candidate(&mut transaction, noted, now()).await?;
             }
             set_read_to(&mut transaction, last).await?;
             self.database.commit(transaction).await?;
@@ -150,7 +140,7 @@ async fn set_read_to(connection: &mut AnyConnection, seq: i64) -> sqlx::Result<(
 pub(super) async fn lay_down_control(connection: &mut AnyConnection, event: Uuid, now: Timestamp) -> sqlx::Result<()> {
     let query = sqlx::query(
         "INSERT INTO undecided (event_id, effect, control, since)
-         SELECT event_id, effect, digest, $1 FROM effects WHERE event_id = $2 ORDER BY effect
+         SELECT event_id, effect, digest, $1 FROM digests WHERE event_id = $2 ORDER BY effect
          ON CONFLICT (event_id, effect) DO UPDATE SET control = excluded.control",
     )
     .bind(now.as_millisecond())
@@ -158,14 +148,14 @@ pub(super) async fn lay_down_control(connection: &mut AnyConnection, event: Uuid
     traced(span(connection, "INSERT", "undecided"), query.execute(connection)).await.map(drop)
 }
 
-async fn lay_down_candidate(connection: &mut AnyConnection, shadow: &Shadow, now: Timestamp) -> sqlx::Result<()> {
+async fn lay_down_candidate(connection: &mut AnyConnection, noted: &Noted, now: Timestamp) -> sqlx::Result<()> {
     let query = sqlx::query(
         "INSERT INTO undecided (event_id, effect, candidate, since) VALUES ($1, $2, $3, $4)
          ON CONFLICT (event_id, effect) DO UPDATE SET candidate = excluded.candidate",
     )
-    .bind(&shadow.event_id)
-    .bind(&shadow.effect)
-    .bind(&shadow.digest)
+    .bind(&noted.event_id)
+    .bind(&noted.effect)
+    .bind(&noted.digest)
     .bind(now.as_millisecond());
     traced(span(connection, "INSERT", "undecided"), query.execute(connection)).await.map(drop)
 }

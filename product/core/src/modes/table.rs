@@ -38,14 +38,13 @@ pub(super) async fn set(
     now: Timestamp,
 ) -> sqlx::Result<()> {
     let mut transaction = database.begin().await?;
-    let query = sqlx::query(
-        "UPDATE modes SET mode = $1, percent = $2, otherwise = $3, changed_at = $4 WHERE concern = $5",
-    )
-    .bind(route.mode.as_str())
-    .bind(i64::from(route.percent))
-    .bind(route.otherwise.as_str())
-    .bind(now.as_millisecond())
-    .bind(concern.as_str());
+    let query =
+        sqlx::query("UPDATE modes SET mode = $1, percent = $2, otherwise = $3, changed_at = $4 WHERE concern = $5")
+            .bind(route.mode.as_str())
+            .bind(i64::from(route.percent))
+            .bind(route.otherwise.as_str())
+            .bind(now.as_millisecond())
+            .bind(concern.as_str());
     traced(span(&transaction, "UPDATE", "modes"), query.execute(&mut *transaction)).await?;
     if restart {
         let query = sqlx::query("UPDATE modes SET since = $1, matched = 0, mismatched = 0 WHERE concern = $2")

@@ -72,8 +72,8 @@ async fn a_form_is_answered_field_by_field() {
     let body = json!({ "email": "nowhere", "password": "short", "display_name": "Ada" });
     let answer = app.post("/v1/register", &body).await;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
-    let fields: Vec<_> = answer.body["errors"].as_array().unwrap().iter().map(|error| &error["field"]).collect();
-    assert_eq!(fields, ["email", "password"]);
+    let fields: Vec<_> = answer.body["errors"].as_array().unwrap().iter().map(|error| &error["pointer"]).collect();
+    assert_eq!(fields, ["#/email", "#/password"]);
     app.stop().await;
 }
 

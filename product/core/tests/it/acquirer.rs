@@ -25,6 +25,7 @@ pub(crate) enum Mood {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Asked {
     pub(crate) charges: u32,
+    pub(crate) captures: u32,
     pub(crate) refunds: u32,
 }
 
@@ -53,6 +54,7 @@ impl Acquirer {
         let desk = Desk { mood: watched, asked: asked.clone(), book: Arc::clone(&book) };
         let router = Router::new()
             .route("/v1/charges", post(charge))
+            .route("/v1/charges/{id}/capture", post(capture))
             .route("/v1/charges/{id}/refund", post(refund))
             .with_state(desk);
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -88,6 +90,16 @@ async fn charge(
     desk.note(&id, |asked| asked.charges += 1);
     let status = if body["card_token"] == "tok_declined" { "declined" } else { "approved" };
     desk.answer(json!({ "charge_id": format!("ch_{id}"), "status": status })).await
+}
+
+async fn capture(
+    State(desk): State<Desk>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<axum::Json<Value>, StatusCode> {
+    assert_eq!(headers["idempotency-key"], format!("{id}:capture").as_str());
+    desk.note(&id, |asked| asked.captures += 1);
+    desk.answer(json!({ "status": "captured" })).await
 }
 
 async fn refund(State(desk): State<Desk>, Path(id): Path<String>) -> Result<axum::Json<Value>, StatusCode> {

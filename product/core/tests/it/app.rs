@@ -31,6 +31,7 @@ pub(crate) struct Customer<'a> {
     app: &'a TestApp,
     pub(crate) user_id: String,
     pub(crate) token: String,
+    pub(crate) refresh_token: String,
 }
 
 #[derive(Debug)]
@@ -106,6 +107,16 @@ impl TestApp {
         self.post("/v1/login", &body).await
     }
 
+    pub(crate) async fn refresh(&self, token: &Value) -> Answer {
+        self.post("/v1/refresh", &json!({ "refresh_token": token })).await
+    }
+
+    /// Whether an access token is good for anything.
+    pub(crate) async fn session(&self, token: &Value) -> StatusCode {
+        let token = token.as_str().unwrap();
+        self.send(self.request(Method::GET, "/v1/session").bearer_auth(token)).await.status
+    }
+
     pub(crate) async fn customer(&self, name: &str) -> Customer<'_> {
         let registered = self.register(name).await;
         assert_eq!(registered.status, StatusCode::CREATED, "{registered:?}");
@@ -115,6 +126,7 @@ impl TestApp {
             app: self,
             user_id: registered.body["user_id"].as_str().unwrap().to_owned(),
             token: login.body["token"].as_str().unwrap().to_owned(),
+            refresh_token: login.body["refresh_token"].as_str().unwrap().to_owned(),
         }
     }
 
@@ -134,6 +146,10 @@ impl TestApp {
 }
 
 impl Customer<'_> {
+    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+        self.app.send(request).await
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.app.send(self.request(Method::GET, path)).await
     }
@@ -170,16 +186,19 @@ pub(crate) fn order(amount_minor: i64) -> Value {
     json!({ "amount_minor": amount_minor, "currency": "EUR", "description": "tea", "card_token": "tok_4242" })
 }
 
+/// As on a command line without any settings, but for what would meet other tests.
 fn args(data: &TestDatabase, acquirer: &Acquirer) -> Args {
-    Args {
-        core_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        core_database_url: data.url(),
-        data_dir: data.folder().to_owned(),
-        acquirer_url: acquirer.url(),
-        acquirer_timeout_ms: 10_000,
-        core_password_workers: 2,
-        core_password_waiting_max: 64,
-        core_session_hours: 24,
-        kafka: product_bus::KafkaArgs { bootstrap_servers: NO_BROKER.to_owned() },
+    #[derive(clap::Parser)]
+    struct Settings {
+        #[command(flatten)]
+        core: Args,
     }
+    let mut args = <Settings as clap::Parser>::parse_from(["core"]).core;
+    args.core_listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    args.core_database_url = data.url();
+    args.data_dir = data.folder().to_owned();
+    args.acquirer_url = acquirer.url();
+    args.acquirer_timeout_ms = 10_000;
+    args.kafka.bootstrap_servers = NO_BROKER.to_owned();
+    args
 }

@@ -48,7 +48,7 @@ async fn orders_that_make_no_sense_are_refused_before_money_is_asked_for() {
         body[field] = value;
         let answer = ada.pay("k1", &body).await;
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
-        assert_eq!(answer.body["errors"][0]["field"], field);
+        assert_eq!(answer.body["errors"][0]["pointer"], format!("#/{field}"));
     }
     let keyless = app.send(ada.request(Method::POST, "/v1/payments").json(&order(500))).await;
     assert_eq!(keyless.status, StatusCode::BAD_REQUEST);

@@ -4,7 +4,12 @@
 mod accounts;
 mod acquirer;
 mod app;
+mod avatars;
+mod description;
 mod edges;
+mod exports;
+mod ledger;
 mod outbox;
 mod payments;
 mod secrets;
+mod sessions;
