@@ -5,6 +5,7 @@
 //! delays nobody else's request: each is sent at its intended time, and its latency is measured from there.
 
 mod answer;
+mod descriptors;
 mod errand;
 mod intent;
 mod latencies;
@@ -117,6 +118,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
 /// The same, and returns the sums.
 pub async fn drive(args: Args, stop: CancellationToken) -> anyhow::Result<Summary> {
     anyhow::ensure!(args.in_flight_max > 0, "--in-flight-max must be at least 1");
+    descriptors::reserve(args.in_flight_max)?;
     let mut population = Population::new(args.seed);
     let folder = args.data_dir.join("product");
     let ledger = Ledger::open(&folder.join("ledger.jsonl"), |entry| population.recall(entry))
