@@ -2,9 +2,12 @@
 
 use std::fs;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use model::Signal;
+use tokio::sync::{OwnedMutexGuard, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::compaction::compact;
@@ -42,8 +45,31 @@ impl Stop<'_> {
     }
 }
 
+/// A round somebody waits for.
+pub(crate) struct Round {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) stop: CancellationToken,
+    /// Held until the round is over.
+    pub(crate) _working: OwnedMutexGuard<()>,
+    pub(crate) answer: oneshot::Sender<Result<Worked, StoreError>>,
+}
+
+/// The thread of all rounds; it ends with the sender. One thread rather than any of a pool: the allocator keeps what a thread
+/// has freed for that thread, and a compaction frees a hundred megabytes.
+pub(crate) fn start() -> io::Result<SyncSender<Round>> {
+    // One runs at a time, and each is waited for.
+    let (rounds, inbox) = sync_channel::<Round>(1);
+    let work = move || {
+        for Round { shared, stop, _working, answer } in inbox {
+            let _ = answer.send(round(&shared, &stop));
+        }
+    };
+    std::thread::Builder::new().name("compact".to_owned()).spawn(work)?;
+    Ok(rounds)
+}
+
 /// At most one compaction per signal, one merge and one deletion: the log does not grow behind a long merge.
-pub(crate) fn round(shared: &Shared, token: &CancellationToken) -> Result<Worked, StoreError> {
+fn round(shared: &Shared, token: &CancellationToken) -> Result<Worked, StoreError> {
     let stop = Stop { shared, token };
     match work(shared, &stop) {
         // Giving up is what was asked for, and what is not done now is found at the next open.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commit::{Committer, Message, Request};
 use crate::faults::Faults;
-use crate::maintenance::{self, Worked};
+use crate::maintenance::{self, Round, Worked};
 use crate::packed::Rows;
 use crate::queue::Place;
 use crate::shared::Shared;
@@ -27,6 +27,7 @@ const COMPACT_RETRY: Duration = Duration::from_secs(5);
 pub struct Writer {
     shared: Arc<Shared>,
     inboxes: [SyncSender<Message>; 3],
+    rounds: SyncSender<Round>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
@@ -53,7 +54,9 @@ impl Writer {
             };
             let [traces, logs, metrics] = Signal::ALL;
             let inboxes = [start(traces)?, start(logs)?, start(metrics)?];
-            Ok(Writer { shared, inboxes, threads: Arc::new(Mutex::new(threads)) })
+            let rounds =
+                maintenance::start().map_err(|error| StoreError::write("start the thread of compaction", error))?;
+            Ok(Writer { shared, inboxes, rounds, threads: Arc::new(Mutex::new(threads)) })
         })
         .await
     }
@@ -87,14 +90,12 @@ impl Writer {
     }
 
     pub(crate) async fn compact_once(&self, stop: &CancellationToken) -> Result<Worked, StoreError> {
+        // Moved along, so that dropping our future does not let a second round start beside this one.
         let working = Arc::clone(&self.shared.compacting).lock_owned().await;
-        let (shared, stop) = (Arc::clone(&self.shared), stop.clone());
-        blocking(move || {
-            // Moved in, so that dropping our future does not let a second round start beside this one.
-            let _working = working;
-            maintenance::round(&shared, &stop)
-        })
-        .await
+        let (answer, answered) = oneshot::channel();
+        let round = Round { shared: Arc::clone(&self.shared), stop: stop.clone(), _working: working, answer };
+        self.rounds.try_send(round).map_err(|_| StoreError::Closed)?;
+        answered.await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// Makes durable what was appended, refuses the rest, gives up the lock. A second call does nothing.
