@@ -8,12 +8,16 @@ use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::Client,
     config::RDKafkaLogLevel,
+    consumer::ConsumerContext,
     error::{KafkaError, RDKafkaErrorCode},
 };
 use tracing::debug;
 
 /// One question to a broker.
-const ANSWER_MAX: Duration = Duration::from_secs(3);
+pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(3);
+
+/// For the answer to any request that a broker does not hold back on purpose.
+const SOCKET_TIMEOUT_MS: &str = "10000";
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct KafkaArgs {
@@ -36,6 +40,8 @@ impl KafkaArgs {
             .set("bootstrap.servers", &self.bootstrap_servers)
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "1000")
+            // A question that got lost is asked again before anybody's patience ends; Kafka's own default is a minute.
+            .set("socket.timeout.ms", SOCKET_TIMEOUT_MS)
             .set("socket.nagle.disable", "true")
             .set_log_level(RDKafkaLogLevel::Critical); // an outage is logged once, by whoever meets it
         config
@@ -45,6 +51,8 @@ impl KafkaArgs {
 /// A context that leaves it to the session to say that the broker is away.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Quiet;
+
+impl ConsumerContext for Quiet {}
 
 impl ClientContext for Quiet {
     fn error(&self, error: KafkaError, reason: &str) {

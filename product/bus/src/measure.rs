@@ -21,7 +21,7 @@ pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 pub(crate) struct Metrics {
     /// Messages given to a broker; `error.type` when it did not take them.
     pub(crate) sent: Counter<u64>,
-    /// Messages received; `outcome` is processed, duplicate, retried or dead_lettered.
+    /// Messages received; `outcome` is processed, unwanted, duplicate, retried or dead_lettered.
     pub(crate) consumed: Counter<u64>,
     /// Time a handler took, its transaction included.
     pub(crate) process_duration: Histogram<f64>,

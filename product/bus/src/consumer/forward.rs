@@ -33,7 +33,7 @@ pub(super) struct Forward {
 }
 
 /// Where a message was first, before any retry.
-pub(super) fn origin(message: &BorrowedMessage<'_>) -> String {
+pub(crate) fn origin(message: &BorrowedMessage<'_>) -> String {
     header(message, TOPIC).unwrap_or_else(|| message.topic().to_owned())
 }
 
@@ -43,7 +43,17 @@ pub(super) fn due(message: &BorrowedMessage<'_>) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(milliseconds)
 }
 
-pub(super) fn headers(message: &BorrowedMessage<'_>) -> Vec<(String, String)> {
+/// Those it had before it was put aside, with the context of whoever put it aside last.
+pub(crate) fn original_headers(message: &BorrowedMessage<'_>) -> OwnedHeaders {
+    let all = headers(message).into_iter();
+    owned(all.filter(|(name, _)| !OURS.contains(&name.as_str()) || name.starts_with("trace")))
+}
+
+fn owned(headers: impl Iterator<Item = (String, String)>) -> OwnedHeaders {
+    headers.fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key: &key, value: Some(&value) }))
+}
+
+pub(crate) fn headers(message: &BorrowedMessage<'_>) -> Vec<(String, String)> {
     let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
     headers
         .map(|header| (header.key.to_owned(), String::from_utf8_lossy(header.value.unwrap_or_default()).into_owned()))
@@ -131,11 +141,7 @@ impl Forward {
         let due = due.and_then(|due| due.duration_since(UNIX_EPOCH).ok());
         all.extend(due.map(|due| (DUE.to_owned(), due.as_millis().to_string())));
 
-        let mut headers = OwnedHeaders::new_with_capacity(all.len());
-        for (key, value) in &all {
-            headers = headers.insert(Header { key, value: Some(value) });
-        }
-        let mut record = FutureRecord::<[u8], [u8]>::to(topic).headers(headers);
+        let mut record = FutureRecord::<[u8], [u8]>::to(topic).headers(owned(all.into_iter()));
         record.key = message.key();
         record.payload = message.payload();
         let sent = self.producer.send(record, Timeout::Never).instrument(span.clone()).await;

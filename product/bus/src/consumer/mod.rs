@@ -19,6 +19,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Event, KafkaArgs, Topic, database::Database, inbox, measure::Lag};
 
+pub(crate) use {
+    forward::{headers, origin, original_headers},
+    tier::dead_letter_suffix,
+};
+
 use forward::Forward;
 use reader::Reader;
 use tier::Tier;
@@ -59,6 +64,11 @@ impl From<sqlx::Error> for HandlerError {
 }
 
 pub trait Handler: Send + Sync + 'static {
+    /// False when nothing is ever to be done for this event: then it costs no transaction.
+    fn wants(&self, _event: &Event) -> bool {
+        true
+    }
+
     /// Work outside the database (a file, a call), before the transaction and so without its lock. It may run again
     /// for the same event after a crash: make it idempotent by the event's id.
     fn before(&self, _event: &Event) -> impl Future<Output = Result<(), HandlerError>> + Send {

@@ -57,6 +57,7 @@ pub(super) struct Reader<H> {
 /// What became of a message.
 enum Outcome {
     Processed,
+    Unwanted,
     Duplicate,
     Retried,
     DeadLettered,
@@ -201,6 +202,7 @@ impl<'a, H: Handler> Session<'a, H> {
         let _ = self.consumer.store_offset_from_message(message);
         let name = match outcome {
             Outcome::Processed => "processed",
+            Outcome::Unwanted => "unwanted",
             Outcome::Duplicate => "duplicate",
             Outcome::Retried => "retried",
             Outcome::DeadLettered => "dead_lettered",
@@ -213,7 +215,7 @@ impl<'a, H: Handler> Session<'a, H> {
 
     /// An error means that nothing is decided and the message has to be read again.
     async fn dispose(&self, message: &BorrowedMessage<'_>) -> anyhow::Result<Outcome> {
-        let Reader { database, group, forward, tier, .. } = self.reader;
+        let Reader { database, group, handler, forward, tier, .. } = self.reader;
         let key = String::from_utf8_lossy(message.key().unwrap_or_default());
         let headers = forward::headers(message);
         let event = match Event::decode(&key, &headers, message.payload().unwrap_or_default()) {
@@ -225,6 +227,10 @@ impl<'a, H: Handler> Session<'a, H> {
                 return Ok(Outcome::DeadLettered);
             }
         };
+        if !handler.wants(&event) {
+            return Ok(Outcome::Unwanted);
+        }
+        crate::step!(Received);
         if inbox::knows(database, group, event.id).await? {
             return Ok(Outcome::Duplicate);
         }
@@ -253,16 +259,21 @@ impl<'a, H: Handler> Session<'a, H> {
         if let Err(error) = handler.before(event).await {
             return Ok(Err(error));
         }
+        crate::step!(Prepared);
         let mut transaction = database.begin().await.context("could not begin")?;
         if !inbox::add(&mut transaction, group, event.id).await? {
             return Ok(Ok(false));
         }
+        crate::step!(Remembered);
         if let Err(error) = handler.apply(&mut transaction, event).await {
             return Ok(Err(error)); // the transaction is rolled back
         }
+        crate::step!(Applied);
         let place = (message.topic().to_owned(), message.partition());
         inbox::set_position(&mut transaction, &tier.group, &self.cluster, &place, message.offset() + 1).await?;
+        crate::step!(Positioned);
         database.commit(transaction).await.context("could not commit")?;
+        crate::step!(Done);
         Ok(Ok(true))
     }
 
@@ -275,6 +286,7 @@ impl<'a, H: Handler> Session<'a, H> {
         let Reader { forward, tier, .. } = self.reader;
         let attempts = tier.attempt + 1;
         let reason = failure.to_string();
+        crate::step!(PuttingAside);
         let retried = match failure {
             HandlerError::Retry(_) => forward.later(message, event, attempts, &reason).await?,
             HandlerError::Poison(_) => {
@@ -282,6 +294,7 @@ impl<'a, H: Handler> Session<'a, H> {
                 false
             }
         };
+        crate::step!(PutAside);
         if retried {
             warn!(messaging.message.id = %event.id, "attempt {attempts} at {} {} failed: {reason}", event.kind, event.id);
             Ok(Outcome::Retried)

@@ -42,7 +42,12 @@ pub(super) fn retry_topic(topic: &str, group: &str, attempt: usize) -> String {
 }
 
 pub(super) fn dead_letter_topic(topic: &str, group: &str) -> String {
-    format!("{topic}.{group}.dlq")
+    format!("{topic}{}", dead_letter_suffix(group))
+}
+
+/// How the names of a group's dead-letter topics end.
+pub(crate) fn dead_letter_suffix(group: &str) -> String {
+    format!(".{group}.dlq")
 }
 
 /// Everything a group needs to exist.

@@ -10,6 +10,10 @@ use sqlx::AnyConnection;
 
 pub use relay::{Relay, Waker};
 pub use rows::{migrate, migrations, pending, wanted};
+pub(crate) use {
+    relay::message_headers,
+    rows::{Row, published},
+};
 
 use crate::{Event, event::now_ns};
 
@@ -45,5 +49,6 @@ pub async fn enqueue(connection: &mut AnyConnection, topic: &str, event: &Event)
     .bind(now_ns())
     .execute(connection)
     .await?;
+    crate::step!(Enqueued);
     Ok(())
 }

@@ -47,6 +47,7 @@ pub struct Waker(Arc<Notify>);
 
 impl Waker {
     pub fn committed(&self) {
+        crate::step!(Committed);
         self.0.notify_one();
     }
 }
@@ -163,6 +164,7 @@ impl Relay {
             let open = self.is_open();
             let rows = rows::next(&self.database, open, BATCH_ROWS_MAX).await?;
             if !rows.is_empty() {
+                crate::step!(Read);
                 session.publish(rows).await?;
             } else if stop.is_cancelled() || !open {
                 return Ok(());
@@ -249,14 +251,30 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Over when the broker that messages are on their way to is away, is another one now, or takes too long. A client
+    /// that waits for the confirmation of a broker that died waits in vain, also when another is there in its place.
+    async fn doubt(&self) -> anyhow::Error {
+        let given_up = Instant::now() + BATCH_TIME_MAX;
+        while Instant::now() < given_up {
+            tokio::time::sleep(CLOCK).await;
+            if let Err(doubt) = self.check().await {
+                return doubt;
+            }
+        }
+        anyhow::anyhow!("the broker does not take messages")
+    }
+
     /// Publishes rows in order and marks them.
     async fn publish(&self, rows: Vec<Row>) -> anyhow::Result<()> {
         let mut on_the_way = Vec::with_capacity(rows.len());
         for row in rows {
             on_the_way.push(self.send(row)?);
         }
-        let outcomes = tokio::time::timeout(BATCH_TIME_MAX, join_all(on_the_way.into_iter().map(OnTheWay::arrive)));
-        let outcomes = outcomes.await.context("the broker does not take messages")?;
+        crate::step!(Handed);
+        let outcomes = tokio::select! {
+            outcomes = join_all(on_the_way.into_iter().map(OnTheWay::arrive)) => outcomes,
+            doubt = self.doubt() => return Err(doubt),
+        };
         // Only what arrived before the first failure counts: the rest is published again, in order.
         let mut sent = Vec::with_capacity(outcomes.len());
         let mut failure = None;
@@ -269,8 +287,10 @@ impl<'a> Session<'a> {
                 }
             }
         }
+        crate::step!(Acknowledged);
         self.expect_growth(&sent).await?;
         rows::mark(&self.relay.database, &self.cluster, &sent).await?;
+        crate::step!(Marked);
         failure.map_or(Ok(()), Err)
     }
 
@@ -285,13 +305,7 @@ impl<'a> Session<'a> {
             adopt(&mut event, &span);
             span
         };
-        let mut headers = OwnedHeaders::new();
-        for (key, value) in &event.headers(&self.relay.source) {
-            headers = headers.insert(Header { key, value: Some(value) });
-        }
-        for (key, value) in event.trace_headers() {
-            headers = headers.insert(Header { key, value: Some(value) });
-        }
+        let headers = message_headers(&event, &self.relay.source);
         let record = FutureRecord::to(&topic).key(&event.key).payload(&body).headers(headers);
         let delivery = self.producer.send_result(record).map_err(|(error, _)| error)?;
         Ok(OnTheWay { id, topic, event, span, delivery })
@@ -315,6 +329,15 @@ impl<'a> Session<'a> {
         }
         Ok(())
     }
+}
+
+/// Everything of an event but its key and its body.
+pub(crate) fn message_headers(event: &Event, source: &str) -> OwnedHeaders {
+    let attributes = event.headers(source);
+    let attributes = attributes.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    attributes
+        .chain(event.trace_headers())
+        .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }))
 }
 
 /// The span that sends becomes the context that travels.

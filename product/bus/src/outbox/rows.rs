@@ -10,6 +10,7 @@ use crate::{
     Event,
     database::{Database, Dialect},
     event::now_ns,
+    replay::Selection,
 };
 
 /// Beyond it a backlog is only "many": counting it would cost more than knowing it helps.
@@ -88,9 +89,9 @@ async fn cursor(connection: &mut AnyConnection) -> sqlx::Result<Cursor> {
 
 /// A row to publish.
 #[derive(FromRow)]
-pub(super) struct Row {
-    pub(super) id: i64,
-    pub(super) topic: String,
+pub(crate) struct Row {
+    pub(crate) id: i64,
+    pub(crate) topic: String,
     event_id: Vec<u8>,
     key: String,
     kind: String,
@@ -112,7 +113,7 @@ impl Row {
     }
 
     /// The event and its body. The context is the cause's, or, for what was published before, the first sender's.
-    pub(super) fn into_event(self) -> anyhow::Result<(Event, String)> {
+    pub(crate) fn into_event(self) -> anyhow::Result<(Event, String)> {
         let (traceparent, tracestate) = match self.sent_traceparent {
             Some(sent) if self.cluster.is_some() => (Some(sent), self.sent_tracestate),
             _ => (self.traceparent, self.tracestate),
@@ -163,6 +164,32 @@ pub(super) async fn next(database: &Database, open: bool, rows_max: i64) -> sqlx
     .bind(last)
     .bind(rows_max)
     .fetch_all(&mut *connection)
+    .await
+}
+
+/// Rows that were published and are asked for, after `after`, in order.
+pub(crate) async fn published(
+    database: &Database,
+    selection: &Selection,
+    after: i64,
+    rows_max: i64,
+) -> sqlx::Result<Vec<Row>> {
+    let (from, until) = selection.period_ns();
+    sqlx::query_as(
+        "SELECT id, topic, event_id, key, kind, version, time_ns, data, extensions, traceparent, tracestate,
+                sent_traceparent, sent_tracestate, cluster
+         FROM outbox
+         WHERE cluster IS NOT NULL AND id > $1 AND time_ns >= $2 AND time_ns < $3
+           AND kind = COALESCE($4, kind) AND key = COALESCE($5, key)
+         ORDER BY id LIMIT $6",
+    )
+    .bind(after)
+    .bind(from)
+    .bind(until)
+    .bind(&selection.kind)
+    .bind(&selection.key)
+    .bind(rows_max)
+    .fetch_all(database.readers())
     .await
 }
 
@@ -242,6 +269,7 @@ pub(super) async fn mark(database: &Database, cluster: &str, sent: &[Sent]) -> s
         .bind(cluster)
         .execute(&mut *transaction)
         .await?;
+    crate::step!(Marking);
     database.commit(transaction).await
 }
 

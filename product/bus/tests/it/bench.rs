@@ -1,7 +1,7 @@
 //! What the tests stand on: a broker that can be killed and come back, a product with an outbox, a consumer that
 //! writes down its effects.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Mutex, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 use product_bus::{
     Event, KafkaArgs, Topic,
@@ -11,7 +11,7 @@ use product_bus::{
     outbox,
 };
 use serde_json::{Value, json};
-use sqlx::AnyConnection;
+use sqlx::{AnyConnection, AssertSqlSafe};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -44,7 +44,7 @@ impl Running {
 /// `FAULTLINE_TEST_BOOTSTRAP_SERVERS`.
 pub(crate) struct TestBroker {
     kafka: KafkaArgs,
-    name: String,
+    pub(crate) name: String,
     embedded: Option<(SocketAddr, Running)>,
 }
 
@@ -67,6 +67,11 @@ impl TestBroker {
         let address = broker.address();
         let kafka = KafkaArgs { bootstrap_servers: address.to_string() };
         Self { kafka, name, embedded: Some((address, Running::spawn(|stop| broker.run(stop)))) }
+    }
+
+    /// The same broker under another name, with other topics and groups.
+    pub(crate) fn known_as(kafka: KafkaArgs, name: String) -> Self {
+        Self { kafka, name, embedded: None }
     }
 
     /// All connections break and everything it knew is gone; the future starts another in its place.
@@ -133,12 +138,28 @@ impl Product {
 }
 
 /// Appends to a table per event; fails as the event tells it to: `{"fail": 2}` twice, `{"poison": true}` for good.
+/// Failures are counted in the database, so that they outlive a process.
 pub(crate) struct Scribe {
-    failures: Mutex<HashMap<Uuid, i64>>,
+    database: Database,
     effects: watch::Sender<u64>,
 }
 
 impl Handler for Scribe {
+    async fn before(&self, event: &Event) -> Result<(), HandlerError> {
+        let failed: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM failure WHERE event = $1")
+            .bind(event.id.to_string())
+            .fetch_one(self.database.readers())
+            .await?;
+        if failed >= event.data["fail"].as_i64().unwrap_or(0) {
+            return Ok(());
+        }
+        sqlx::query("INSERT INTO failure (event) VALUES ($1)")
+            .bind(event.id.to_string())
+            .execute(self.database.writer())
+            .await?;
+        Err(HandlerError::Retry(anyhow::anyhow!("not yet ({})", failed + 1)))
+    }
+
     async fn apply(&self, transaction: &mut AnyConnection, event: &Event) -> Result<(), HandlerError> {
         sqlx::query("INSERT INTO effect (key, n) VALUES ($1, $2)")
             .bind(&event.key)
@@ -148,13 +169,6 @@ impl Handler for Scribe {
         if event.data["poison"] == true {
             return Err(HandlerError::Poison(anyhow::anyhow!("it is poison")));
         }
-        let mut failures = self.failures.lock().expect("nobody panics here");
-        let failed = failures.entry(event.id).or_default();
-        *failed += 1;
-        if *failed <= event.data["fail"].as_i64().unwrap_or(0) {
-            return Err(HandlerError::Retry(anyhow::anyhow!("not yet ({failed})")));
-        }
-        drop(failures);
         self.effects.send_modify(|count| *count += 1);
         Ok(())
     }
@@ -173,9 +187,11 @@ impl Consumer {
             Dialect::Sqlite => "INTEGER PRIMARY KEY",
             Dialect::Postgres => "BIGINT GENERATED ALWAYS AS IDENTITY",
         };
-        let table = format!("CREATE TABLE IF NOT EXISTS effect (id {id}, key TEXT, n INTEGER)");
-        sqlx::query(sqlx::AssertSqlSafe(table)).execute(database.writer()).await.expect("a table");
-        let scribe = Scribe { failures: Mutex::default(), effects: watch::Sender::new(0) };
+        let effects = format!("CREATE TABLE IF NOT EXISTS effect (id {id}, key TEXT, n BIGINT)");
+        for table in [effects.as_str(), "CREATE TABLE IF NOT EXISTS failure (event TEXT)"] {
+            sqlx::query(AssertSqlSafe(table)).execute(database.writer()).await.expect("a table");
+        }
+        let scribe = Scribe { database: database.clone(), effects: watch::Sender::new(0) };
         let done = scribe.effects.subscribe();
         let mut config = ConsumerConfig::new(broker.kafka(), &broker.group(), vec![broker.topic()]);
         config.retry_delays = vec![Duration::from_millis(50), Duration::from_millis(100)];
@@ -206,6 +222,23 @@ impl Consumer {
     pub(crate) async fn end(self) {
         self.running.end().await;
     }
+}
+
+/// Puts a message on a topic as somebody might who is not us.
+pub(crate) async fn put(kafka: &KafkaArgs, topic: &str, key: &[u8], headers: &[(&str, &str)], body: &[u8]) {
+    use rdkafka::{
+        ClientConfig,
+        message::{Header, OwnedHeaders},
+        producer::{FutureProducer, FutureRecord},
+        util::Timeout,
+    };
+    let producer: FutureProducer =
+        ClientConfig::new().set("bootstrap.servers", &kafka.bootstrap_servers).create().expect("a producer");
+    let headers = headers
+        .iter()
+        .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(*value) }));
+    let record = FutureRecord::to(topic).key(key).headers(headers).payload(body);
+    producer.send(record, Timeout::After(PATIENCE)).await.expect("a delivery");
 }
 
 /// Asks until there is an answer. The interval is only politeness: the condition decides.

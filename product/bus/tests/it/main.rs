@@ -1,6 +1,9 @@
 //! Events from an outbox through the embedded broker to effects.
 
 mod bench;
+mod hostile;
+mod injection;
+mod replay;
 
 use std::collections::BTreeMap;
 

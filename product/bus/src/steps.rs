@@ -1,0 +1,64 @@
+//! The steps of an event's way, between any two of which a process may die. A test has itself killed at one of them;
+//! outside of tests nothing of this is compiled.
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The row is written and its transaction not committed.
+    Enqueued,
+    /// The transaction is committed and the relay does not know.
+    Committed,
+    /// The relay has read rows.
+    Read,
+    /// They are with the Kafka client.
+    Handed,
+    /// The broker has them and their rows do not say so.
+    Acknowledged,
+    /// Their rows say so in a transaction that is not committed.
+    Marking,
+    Marked,
+    /// A consumer has a message.
+    Received,
+    /// The work outside the database is done.
+    Prepared,
+    /// The inbox row is written.
+    Remembered,
+    /// And the effect.
+    Applied,
+    /// And the position, and nothing is committed.
+    Positioned,
+    /// All is committed and the broker does not know.
+    Done,
+    /// The attempt failed and the message is in no other topic yet.
+    PuttingAside,
+    /// It is, and the reader has not passed it.
+    PutAside,
+}
+
+impl Step {
+    pub const ALL: [Step; 15] = [
+        Step::Enqueued,
+        Step::Committed,
+        Step::Read,
+        Step::Handed,
+        Step::Acknowledged,
+        Step::Marking,
+        Step::Marked,
+        Step::Received,
+        Step::Prepared,
+        Step::Remembered,
+        Step::Applied,
+        Step::Positioned,
+        Step::Done,
+        Step::PuttingAside,
+        Step::PutAside,
+    ];
+}
+
+/// Names the step, such as `Marking`, at which a process ends as if its power was cut.
+pub const DIE_AT: &str = "FAULTLINE_TEST_DIE_AT";
+
+pub(crate) fn reached(step: Step) {
+    if std::env::var(DIE_AT).is_ok_and(|name| name == format!("{step:?}")) {
+        std::process::abort();
+    }
+}
