@@ -8,7 +8,7 @@ use product_bus::consumer::{Handler, HandlerError};
 use sqlx::AnyConnection;
 use tracing::{Instrument, info, info_span};
 
-use crate::event::Fact;
+use crate::event::{COUNTED, Fact};
 use crate::facts;
 use crate::metrics::Metrics;
 
@@ -39,6 +39,10 @@ impl Analytics {
 }
 
 impl Handler for Analytics {
+    fn wants(&self, event: &Event) -> bool {
+        COUNTED.contains(&event.kind.as_str())
+    }
+
     async fn apply(&self, transaction: &mut AnyConnection, event: &Event) -> Result<(), HandlerError> {
         let Some(fact) = Fact::read(event).map_err(HandlerError::Poison)? else {
             return Ok(());

@@ -9,6 +9,10 @@ use uuid::Uuid;
 /// The newest shape of `data` understood here.
 const VERSION_MAX: u32 = 1;
 
+/// The kinds of events that can set off work.
+pub(crate) const TRIGGERS: [&str; 4] =
+    ["payment.captured", "payment.refunded", "user.registered", "account.export_requested"];
+
 /// A closed set: other events set off nothing here.
 pub(crate) enum Trigger {
     Payment(Occasion, Payment),
@@ -96,4 +100,16 @@ fn data<T: DeserializeOwned>(event: &Event) -> anyhow::Result<T> {
         event.version,
     );
     T::deserialize(&event.data).with_context(|| format!("the data of {} is not as expected", event.kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_to_set_off_work_is_read_and_nothing_else() {
+        let read = |kind: &str| Trigger::read(&Event::new(kind, "k", serde_json::Value::Null));
+        assert!(TRIGGERS.iter().all(|kind| read(kind).is_err()), "null is the data of none of them");
+        assert!(["payment.declined", "user.logged_in"].iter().all(|kind| matches!(read(kind), Ok(None))));
+    }
 }

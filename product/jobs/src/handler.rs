@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, info, info_span};
 use uuid::Uuid;
 
-use crate::event::{Occasion, Trigger};
+use crate::event::{Occasion, TRIGGERS, Trigger};
 use crate::files::Folder;
 use crate::mail::Mails;
 use crate::metrics::Metrics;
@@ -168,6 +168,11 @@ impl Jobs {
 }
 
 impl Handler for Jobs {
+    /// What core does alone, and what sets off nothing, is none of the service's business.
+    fn wants(&self, event: &Event) -> bool {
+        TRIGGERS.contains(&event.kind.as_str()) && Route::of(event).ok() != Some(Route::Inline)
+    }
+
     /// Effects lie outside the database, so all of them are here; `effects` makes each happen once.
     async fn before(&self, event: &Event) -> Result<(), HandlerError> {
         match Route::of(event).map_err(HandlerError::Poison)? {
