@@ -51,6 +51,11 @@ impl Server {
         &self.database
     }
 
+    /// How events are consumed; a test has topics of its own.
+    pub fn consumer(&mut self) -> &mut ConsumerConfig {
+        &mut self.consumer
+    }
+
     /// Serves until `stop` is cancelled, then finishes the event in hand.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Server { listener, database, consumer, .. } = self;

@@ -55,7 +55,7 @@ impl Server {
         self.jobs.clone()
     }
 
-    /// How events are consumed; a test shortens the delays.
+    /// How events are consumed; a test has topics of its own and short delays.
     pub fn consumer(&mut self) -> &mut ConsumerConfig {
         &mut self.consumer
     }

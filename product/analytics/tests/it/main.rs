@@ -7,3 +7,4 @@ mod http;
 mod migrations;
 mod reports;
 mod stack;
+mod versions;

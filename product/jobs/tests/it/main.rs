@@ -11,3 +11,4 @@ mod settlement;
 mod shadow;
 mod signature;
 mod stack;
+mod versions;
