@@ -35,7 +35,8 @@ impl Turn {
 }
 
 /// Default ports of everything `up` starts.
-const PORTS: [u16; 10] = [4317, 4318, 7317, 7092, 7001, 7002, 7003, 7010, 7011, 7025];
+const PORTS: [u16; 16] =
+    [4317, 4318, 7317, 7092, 7001, 7002, 7003, 7010, 7011, 7025, 7100, 7101, 7102, 7103, 7104, 7105];
 
 /// An offset at which every port of a stack is free now.
 pub fn free_port_offset() -> u16 {

@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{commands, up};
+use crate::{commands, experiment, up};
 
 /// Observability from a terminal: traces, logs and metrics of a whole system, in SQL and on the screen.
 ///
@@ -45,7 +45,9 @@ pub(crate) enum Command {
     /// Measure.
     #[command(subcommand)]
     Bench(Bench),
-    /// One part of the observed product.
+    /// Measure what decoupling bought: the product inline and event-driven, side by side, with a report.
+    Experiment(experiment::Args),
+    /// Operate the observed product (modes, faults, deploys), or run one part of it.
     #[command(subcommand)]
     Product(Product),
     /// Print every setting with its meaning and default, as a `faultline.toml`.
@@ -60,18 +62,24 @@ pub(crate) enum Bench {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Product {
+    #[command(flatten)]
+    Operate(commands::product::Operation),
     /// The embedded Kafka-protocol broker: 127.0.0.1:7092, in memory.
     Broker(Part<product_bus::broker::Args>),
     /// Authentication, profiles and payments: HTTP on 7001.
     Core(Part<product_core::Args>),
-    /// Receipts and webhooks from payment events: HTTP on 7002.
+    /// Receipts, mails and webhooks from payment events: HTTP on 7002.
     Jobs(Part<product_jobs::Args>),
     /// Revenue and activity from all events: HTTP on 7003.
     Analytics(Part<product_analytics::Args>),
     /// The payment acquirer that core calls: HTTP on 7010.
     Acquirer(Part<product_load::acquirer::Args>),
-    /// The merchant's webhook receiver that jobs calls: HTTP on 7011.
+    /// The receiver of webhooks and mail: HTTP on 7011, SMTP on 7025.
     Receiver(Part<product_load::receiver::Args>),
+    /// A bad network: TCP in, TCP out, delayed and lossy as it is told.
+    Proxy(Part<product_load::proxy::Args>),
+    /// A neighbour that takes processors, memory, a lock or every session: what some faults start.
+    Hog(Part<commands::product::hog::Args>),
     /// The customers: an open-loop load on core.
     Load(Part<product_load::customers::Args>),
 }

@@ -4,7 +4,7 @@
 //! machine stays small. Nothing is retried: what is refused is counted. Any OTLP collector will do; only `--verify` asks ours.
 
 mod histogram;
-mod process;
+pub(crate) mod process;
 mod report;
 mod sender;
 mod template;

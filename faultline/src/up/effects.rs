@@ -33,10 +33,20 @@ struct Effect {
     deliveries: Option<u64>,
 }
 
-/// Which service to ask for which effect.
+/// Who is asked for an effect. Together they have the whole of it: what core did inside its requests it knows itself, what
+/// was done from events jobs knows.
 pub(crate) struct Witness {
     pub(crate) effect: &'static str,
-    pub(crate) url: String,
+    /// Base addresses, e.g. `http://127.0.0.1:7001`.
+    pub(crate) urls: Vec<String>,
+}
+
+/// What was promised, and by whom.
+pub(crate) struct Promises<'a> {
+    pub(crate) ledger: &'a Path,
+    pub(crate) witnesses: &'a [Witness],
+    /// For witnesses that want to know who asks.
+    pub(crate) operator_token: Option<&'a str>,
 }
 
 /// One row of the report.
@@ -48,7 +58,7 @@ pub(crate) struct Tally {
     pub(crate) happened: u64,
     pub(crate) lost: u64,
     pub(crate) doubled: u64,
-    /// Deliveries of a webhook beyond its first, all recognised by their key.
+    /// Deliveries of a webhook or a mail beyond its first, all recognised by their key.
     pub(crate) repeats: u64,
     /// Happened although no customer heard a yes: the answer was lost, not the payment.
     pub(crate) unheard: u64,
@@ -62,31 +72,39 @@ impl Tally {
 
 /// Payments that have effects elsewhere.
 const EVENT_TYPES: [&str; 3] = ["payment.captured", "payment.refunded", DECLINED];
-/// Has no receipt and no webhook, only its projection.
+/// Has no receipt, no mail and no webhook, only its projection.
 const DECLINED: &str = "payment.declined";
 
-type Evidence = HashMap<(String, String), HashMap<String, (u64, u64)>>;
+/// (times it happened, deliveries) by payment, by (effect, type of its event).
+pub(crate) type Evidence = HashMap<(String, String), HashMap<String, (u64, u64)>>;
 
 /// Asks until every acknowledged intent has its effects, or until `patience` ends; the last look is the result.
-pub(crate) async fn settle(ledger: &Path, witnesses: &[Witness], patience: Duration) -> anyhow::Result<Vec<Tally>> {
-    let acknowledged = acknowledged(ledger).await?;
-    let client = reqwest::Client::builder()
-        .connect_timeout(SILENCE_MAX)
-        .read_timeout(SILENCE_MAX)
-        .build()
-        .context("could not make an HTTP client")?;
+pub(crate) async fn settle(promises: &Promises<'_>, patience: Duration) -> anyhow::Result<Vec<Tally>> {
+    let acknowledged = acknowledged(promises.ledger).await?;
     let deadline = Instant::now() + patience;
     loop {
-        let mut evidence = Evidence::new();
-        for witness in witnesses {
-            collect(&client, witness, &mut evidence).await?;
-        }
-        let tallies = tally(&acknowledged, witnesses, &evidence);
+        let tallies = tally(&acknowledged, promises.witnesses, &evidence(promises).await?);
         if tallies.iter().all(|tally| tally.lost == 0) || Instant::now() > deadline {
             return Ok(tallies);
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// What all witnesses know.
+pub(crate) async fn evidence(promises: &Promises<'_>) -> anyhow::Result<Evidence> {
+    let client = reqwest::Client::builder()
+        .connect_timeout(SILENCE_MAX)
+        .read_timeout(SILENCE_MAX)
+        .build()
+        .context("could not make an HTTP client")?;
+    let mut evidence = Evidence::new();
+    for witness in promises.witnesses {
+        for url in &witness.urls {
+            collect(&client, promises, witness.effect, url, &mut evidence).await?;
+        }
+    }
+    Ok(evidence)
 }
 
 /// Ids by intent.
@@ -106,13 +124,22 @@ async fn acknowledged(ledger: &Path) -> anyhow::Result<HashMap<String, Vec<Strin
     Ok(ids)
 }
 
-async fn collect(client: &reqwest::Client, witness: &Witness, evidence: &mut Evidence) -> anyhow::Result<()> {
-    let text = client.get(&witness.url).send().await?.error_for_status()?.text().await?;
+async fn collect(
+    client: &reqwest::Client,
+    promises: &Promises<'_>,
+    wanted: &str,
+    url: &str,
+    evidence: &mut Evidence,
+) -> anyhow::Result<()> {
+    let mut request = client.get(format!("{url}/internal/effects"));
+    if let Some(token) = promises.operator_token {
+        request = request.bearer_auth(token);
+    }
+    let text = request.send().await?.error_for_status()?.text().await?;
     for line in text.lines().filter(|line| !line.is_empty()) {
-        let effect: Effect =
-            serde_json::from_str(line).with_context(|| format!("{} answered {line:?}", witness.url))?;
+        let effect: Effect = serde_json::from_str(line).with_context(|| format!("{url} answered {line:?}"))?;
         // Each effect is asked of who has it in hand: a webhook of the receiver, not of the sender.
-        let Some(id) = effect.payment_id.filter(|_| effect.effect == witness.effect) else { continue };
+        let Some(id) = effect.payment_id.filter(|_| effect.effect == wanted) else { continue };
         let deliveries = effect.deliveries.unwrap_or(effect.count);
         let seen = evidence.entry((effect.effect, effect.event_type)).or_default().entry(id).or_default();
         seen.0 += effect.count;
@@ -121,7 +148,11 @@ async fn collect(client: &reqwest::Client, witness: &Witness, evidence: &mut Evi
     Ok(())
 }
 
-fn tally(acknowledged: &HashMap<String, Vec<String>>, witnesses: &[Witness], evidence: &Evidence) -> Vec<Tally> {
+pub(crate) fn tally(
+    acknowledged: &HashMap<String, Vec<String>>,
+    witnesses: &[Witness],
+    evidence: &Evidence,
+) -> Vec<Tally> {
     let none = HashMap::new();
     let mut tallies = Vec::new();
     for witness in witnesses {
@@ -158,7 +189,7 @@ mod tests {
             HashMap::from([("payment.captured".to_owned(), promised.iter().map(|id| (*id).to_owned()).collect())]);
         let seen = seen.iter().map(|(id, count, deliveries)| ((*id).to_owned(), (*count, *deliveries))).collect();
         let evidence = HashMap::from([(("webhook".to_owned(), "payment.captured".to_owned()), seen)]);
-        let witness = Witness { effect: "webhook", url: String::new() };
+        let witness = Witness { effect: "webhook", urls: Vec::new() };
         tally(&acknowledged, &[witness], &evidence).remove(0)
     }
 

@@ -1,25 +1,39 @@
 //! `faultline up`: everything on one machine, supervised, with the screen in front and an account at the end.
 
 mod accounting;
-mod effects;
+pub(crate) mod control;
+pub(crate) mod deploy;
+pub(crate) mod effects;
+mod ending;
+pub(crate) mod faults;
+mod launch;
 mod part;
+mod pin;
+mod question;
+mod ready;
 mod report;
 mod settings;
+mod sockets;
 mod stack;
 mod status;
 mod supervisor;
+pub(crate) mod watch;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use settings::Args;
+use control::Operations;
+pub(crate) use launch::Launch;
+pub(crate) use settings::{Args, duration};
 use stack::Stack;
 use status::StatusLine;
 use supervisor::Event;
+pub(crate) use supervisor::{keep_output, signal};
 
 /// Supervision events waiting to be shown; a part restarts at most every 200 ms.
 const EVENTS_MAX: usize = 256;
@@ -28,22 +42,31 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let signal = observe::shutdown_signal();
     let screen = !args.own.no_tui && std::io::stdout().is_terminal();
     let (events, mut received) = mpsc::channel(EVENTS_MAX);
-    let mut stack = Stack::new(&args, events).await?;
-    let telemetry = observe::init("faultline", &stack.observe_args(&args))?;
+    let stack = Arc::new(Stack::new(args, events).await?);
+    let args = &stack.args;
+    let telemetry = observe::init("faultline", &stack.observe_args())?;
 
     let started = tokio::select! {
-        started = stack.start(&args, |part| say(&format!("started the {}", part.name()))) => started,
+        started = stack.start(|part| say(&format!("started the {}", part.name()))) => started,
         () = signal.cancelled() => Ok(()),
     };
-    if let Err(error) = started {
-        stack.abandon().await;
-        return Err(explain(error, &mut received));
-    }
+    let operations = match started {
+        Ok(()) => Operations::open(stack.clone()),
+        Err(error) => Err(error),
+    };
+    let operations = match operations {
+        Ok(operations) => operations,
+        Err(error) => {
+            stack.abandon().await;
+            return Err(explain(error, &mut received));
+        }
+    };
     if !screen {
         say(&format!("query node: http://{}", args.text("query_listen")));
     }
-    let ending = front(&args, screen, signal, &mut received).await;
-    let report = stack.wind_down(&args, telemetry).await?;
+    let ending = front(args, screen, signal, &mut received).await;
+    operations.close().await;
+    let report = ending::wind_down(&stack, telemetry).await;
     say(&report.text());
     ending?;
     Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

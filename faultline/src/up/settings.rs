@@ -1,11 +1,13 @@
 //! `up` takes its own flags and every flag of every part.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgMatches, FromArgMatches};
 
-use super::part::Part;
+use super::part::{NOT_HANDED_ON, Part};
+use super::pin::{Cpus, Pin};
 
 /// What `up` itself is told.
 #[derive(clap::Args, Clone, Debug)]
@@ -35,6 +37,22 @@ pub(crate) struct Own {
     /// How long a part may take to start, and to stop before it is killed.
     #[arg(long, env = "FAULTLINE_PATIENCE", default_value = "20s", value_parser = duration, value_name = "TIME")]
     pub(crate) patience: Duration,
+
+    /// Parts not to start: the product does without them, or they run elsewhere. E.g. analytics,jobs.
+    #[arg(long, env = "FAULTLINE_WITHOUT", value_enum, value_delimiter = ',', value_name = "PART,…")]
+    pub(crate) without: Vec<Part>,
+
+    /// CPUs that a part may use, as taskset counts them, e.g. core=0,jobs=0,load=1 or query=0-1. Parts that are not named use all.
+    #[arg(long, env = "FAULTLINE_PIN", value_delimiter = ',', value_name = "PART=CPUS,…")]
+    pub(crate) pin: Vec<Pin>,
+
+    /// Put a fault proxy on the ways to the acquirer and to the receivers of webhooks and mail, for faults of the network.
+    #[arg(long, env = "FAULTLINE_PROXIED")]
+    pub(crate) proxied: bool,
+
+    /// First of the six ports of the fault proxies: a way and its control each.
+    #[arg(long, env = "FAULTLINE_PROXIES_LISTEN", default_value = "127.0.0.1:7100")]
+    pub(crate) proxies_listen: SocketAddr,
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +70,46 @@ impl Args {
         self.text("data_dir").into()
     }
 
+    /// Where the part listens, each with the setting that says so; the last one answers when the part is ready.
+    pub(crate) fn addresses(&self, part: Part) -> Vec<(&'static str, SocketAddr)> {
+        let way = self.ways().into_iter().find(|way| way.part == part);
+        way.map_or_else(
+            || part.addresses(&self.parts),
+            |way| vec![("proxies_listen", way.control), ("proxies_listen", way.listen)],
+        )
+    }
+
+    /// `http://` and the address of the part's HTTP interface.
+    pub(crate) fn url(&self, part: Part) -> Option<String> {
+        self.addresses(part).pop().map(|(_, address)| format!("http://{address}"))
+    }
+
+    /// The ways that a proxy stands on; none unless `--proxied`.
+    pub(crate) fn ways(&self) -> Vec<Way> {
+        let Own { proxied, proxies_listen, .. } = &self.own;
+        let ways = [
+            (Part::AcquirerProxy, "acquirer_listen", "--acquirer-url", "http://"),
+            (Part::WebhookProxy, "receiver_listen", "--webhook-url", "http://"),
+            (Part::MailProxy, "mail_listen", "--smtp-address", ""),
+        ];
+        let port =
+            |number: usize| SocketAddr::new(proxies_listen.ip(), proxies_listen.port().saturating_add(number as u16));
+        let way = |(number, (part, target, flag, scheme)): (usize, (Part, &str, &'static str, &str))| Way {
+            part,
+            listen: port(2 * number),
+            control: port(2 * number + 1),
+            target: self.text(target),
+            flag,
+            detour: format!("{scheme}{}", port(2 * number)),
+        };
+        ways.into_iter().enumerate().filter(|_| *proxied).map(way).collect()
+    }
+
+    /// The CPUs that `--pin` leaves to a part; the last word counts.
+    pub(crate) fn cpus(&self, part: Part) -> Option<Cpus> {
+        self.own.pin.iter().rev().find(|pin| pin.part == part).map(|pin| pin.cpus.clone())
+    }
+
     /// A setting of some part, as text.
     pub(crate) fn text(&self, id: &str) -> String {
         let raw = self.parts.try_get_raw(id).ok().flatten().and_then(|mut values| values.next());
@@ -62,12 +120,26 @@ impl Args {
     pub(crate) fn started(&self) -> Vec<Part> {
         let listen = self.text("broker_listen");
         let wanted = |part: &Part| match part {
+            part if self.own.without.contains(part) => false,
+            Part::AcquirerProxy | Part::WebhookProxy | Part::MailProxy => self.own.proxied,
             Part::Broker => self.text("bootstrap_servers") == listen,
             Part::Load => self.own.load > 0.0,
             _ => true,
         };
         Part::START_ORDER.into_iter().filter(wanted).collect()
     }
+}
+
+/// A way between two parts with a proxy on it.
+#[derive(Clone, Debug)]
+pub(crate) struct Way {
+    pub(crate) part: Part,
+    pub(crate) listen: SocketAddr,
+    pub(crate) control: SocketAddr,
+    pub(crate) target: String,
+    /// The setting by which others go this way, and what it says then.
+    pub(crate) flag: &'static str,
+    pub(crate) detour: String,
 }
 
 impl clap::Args for Args {
@@ -82,10 +154,10 @@ impl clap::Args for Args {
     }
 }
 
-/// Settings shared by several parts, such as the data folder, appear once. `--rate` of the load is `--load` here.
+/// Settings shared by several parts, such as the data folder, appear once.
 fn add_missing(command: clap::Command, part: &clap::Command) -> clap::Command {
     let heading = format!("Settings of {}", part.get_name());
-    part.get_arguments().filter(|arg| arg.get_id() != "rate").fold(command, |command, arg| {
+    part.get_arguments().filter(|arg| !NOT_HANDED_ON.contains(&arg.get_id().as_str())).fold(command, |command, arg| {
         if command.get_arguments().any(|known| known.get_id() == arg.get_id()) {
             return command;
         }
@@ -116,7 +188,7 @@ impl FromArgMatches for Args {
 }
 
 /// `500ms`, `60s`, `10m`, `1h`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let span: jiff::SignedDuration =
         text.parse().map_err(|_| format!("{text:?} is no time; write 500ms, 60s, 10m or 1h"))?;
     Duration::try_from(span).map_err(|_| format!("{text:?} lies in the past"))
@@ -141,7 +213,7 @@ mod tests {
     #[test]
     fn a_part_gets_every_setting_it_knows_and_no_other() {
         let args = line(&["--data-dir", "/tmp/x", "--core-listen", "127.0.0.1:1"]);
-        let core = Part::Core.command_line(&args.parts);
+        let core = Part::Core.command_line(&args.parts, |_| false);
         assert_eq!(core[..2], ["product", "core"]);
         assert!(
             core.contains(&"--data-dir=/tmp/x".into()) && core.contains(&"--core-listen=127.0.0.1:1".into()),
@@ -155,6 +227,20 @@ mod tests {
         assert!(line(&[]).started().contains(&Part::Broker));
         assert!(!line(&["--bootstrap-servers", "127.0.0.1:9092"]).started().contains(&Part::Broker));
         assert!(!line(&["--load", "0"]).started().contains(&Part::Load));
+    }
+
+    #[test]
+    fn what_a_deploy_says_by_variable_is_not_spelled_out() {
+        let core = Part::Core.command_line(&line(&[]).parts, |variable| variable == "FAULTLINE_ACQUIRER_URL");
+        assert!(!core.iter().any(|flag| flag.to_string_lossy().starts_with("--acquirer-url")), "{core:?}");
+    }
+
+    #[test]
+    fn parts_can_be_left_out_and_pinned() {
+        let args = line(&["--without", "jobs,analytics", "--pin", "core=0,load=1"]);
+        assert!(!args.started().contains(&Part::Jobs) && args.started().contains(&Part::Core));
+        assert_eq!((args.cpus(Part::Core), args.cpus(Part::Jobs)), ("0".parse().ok(), None));
+        assert!(Line::try_parse_from(["up", "--without", "nobody"]).is_err());
     }
 
     #[test]

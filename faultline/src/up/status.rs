@@ -1,11 +1,8 @@
 //! The status line of a run without a screen: one SQL question to the query node, as anyone could ask it.
 
-use std::time::Duration;
-
 use serde::Deserialize;
 
-/// A status line that comes late is better left out.
-const ANSWER_MAX: Duration = Duration::from_secs(4);
+use super::question::Questions;
 
 /// Requests of the customers in the last ten seconds, and what is stored in all.
 const SQL: &str = include_str!("status.sql");
@@ -20,31 +17,18 @@ struct Status {
     points: i64,
 }
 
-pub(crate) struct StatusLine {
-    client: reqwest::Client,
-    url: String,
-}
+pub(crate) struct StatusLine(Questions);
 
 impl StatusLine {
     pub(crate) fn new(query_address: &str) -> anyhow::Result<StatusLine> {
-        let client = reqwest::Client::builder().timeout(ANSWER_MAX).build()?;
-        Ok(StatusLine { client, url: format!("http://{query_address}/v1/sql") })
+        Ok(StatusLine(Questions::to(query_address)?))
     }
 
     pub(crate) async fn read(&self) -> String {
-        match self.ask().await {
+        match self.0.row::<Status>(SQL).await {
             Ok(status) => status.text(),
             Err(error) => format!("the query node does not answer yet: {error}"),
         }
-    }
-
-    async fn ask(&self) -> anyhow::Result<Status> {
-        let response = self.client.post(&self.url).body(SQL).send().await?;
-        if !response.status().is_success() {
-            anyhow::bail!("{}", response.text().await?);
-        }
-        let mut rows: Vec<Status> = response.json().await?;
-        rows.pop().ok_or_else(|| anyhow::anyhow!("no row"))
     }
 }
 

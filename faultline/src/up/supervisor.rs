@@ -2,22 +2,23 @@
 //! write end is ours, and asks the kernel to be killed when we die.
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
+use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
-use tokio::process::{Child, Command};
-use tokio::sync::mpsc;
+use tokio::process::Child;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::launch::Launch;
 use super::part::Part;
+use super::ready::Readiness;
 
-/// Names the descriptor whose end of file tells a child that we are gone; `observe` reads it.
-const LIFELINE: &str = "FAULTLINE_PARENT_FD";
 /// A part that ran this long had started well: its next failure is the first of a new series.
 const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 /// Failures in one series before we give up: by then the cause is not passing.
@@ -36,11 +37,24 @@ pub(crate) enum Event {
     GaveUp { part: Part, why: String, last_lines: Vec<String> },
 }
 
-/// A part under supervision.
+/// One instance of a part under supervision.
 pub(crate) struct Supervised {
     pub(crate) part: Part,
+    pub(crate) launch: Launch,
+    life: Arc<Life>,
+    pub(crate) readiness: Option<Arc<Readiness>>,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<Ended>,
+}
+
+/// What can be seen of it from outside.
+#[derive(Debug, Default)]
+struct Life {
+    /// 0 while no process runs.
+    pid: AtomicU32,
+    /// Exits that nobody asked for.
+    failures: watch::Sender<u32>,
+    over: CancellationToken,
 }
 
 /// How its life went.
@@ -52,25 +66,50 @@ pub(crate) struct Ended {
     pub(crate) counted: bool,
 }
 
-/// How a part is started and where it writes.
-#[derive(Clone, Debug)]
-pub(crate) struct Launch {
-    pub(crate) program: PathBuf,
-    pub(crate) arguments: Vec<OsString>,
-    pub(crate) log_file: PathBuf,
-    pub(crate) patience: Duration,
-}
-
 impl Supervised {
-    pub(crate) fn start(part: Part, launch: Launch, events: mpsc::Sender<Event>) -> anyhow::Result<Supervised> {
-        let child = spawn(&launch)?;
-        let stop = CancellationToken::new();
-        let task = tokio::spawn(supervise(part, launch, child, events, stop.clone()));
-        Ok(Supervised { part, stop, task })
+    pub(crate) fn start(
+        part: Part,
+        launch: Launch,
+        socket: Option<Arc<TcpListener>>,
+        readiness: Option<Readiness>,
+        events: mpsc::Sender<Event>,
+    ) -> anyhow::Result<Supervised> {
+        let (stop, life) = (CancellationToken::new(), Arc::new(Life::default()));
+        let spawner = Spawner {
+            launch: launch.clone(),
+            socket,
+            ready: readiness.as_ref().map(|readiness| readiness.path().to_owned()),
+            life: life.clone(),
+        };
+        let child = spawner.spawn()?;
+        let over = life.over.clone().drop_guard();
+        let supervision = supervise(part, spawner, child, events, stop.clone());
+        let task = tokio::spawn(async move {
+            let _over = over;
+            supervision.await
+        });
+        Ok(Supervised { part, launch, life, readiness: readiness.map(Arc::new), stop, task })
     }
 
-    pub(crate) fn is_running(&self) -> bool {
-        !self.task.is_finished()
+    /// Of the process that runs now; none between two lives.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        Some(self.life.pid.load(Relaxed)).filter(|pid| *pid != 0)
+    }
+
+    /// Over at the first exit that nobody asked for.
+    pub(crate) fn failed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut failures = self.life.failures.subscribe();
+        async move {
+            // The sender lives as long as the supervision; when that ends there is nothing left to fail.
+            if failures.wait_for(|failures| *failures > 0).await.is_err() {
+                std::future::pending().await
+            }
+        }
+    }
+
+    /// Cancelled when it is not kept alive any more.
+    pub(crate) fn over(&self) -> CancellationToken {
+        self.life.over.clone()
     }
 
     /// SIGTERM, then patience, then SIGKILL.
@@ -80,29 +119,30 @@ impl Supervised {
     }
 }
 
-fn spawn(launch: &Launch) -> anyhow::Result<Child> {
-    Command::new(&launch.program)
-        .args(&launch.arguments)
-        .env(LIFELINE, "0")
-        .env_remove("FAULTLINE_PORT_OFFSET")
-        .env_remove("FAULTLINE_CONFIG")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        // Ctrl-C in the terminal is for us alone; we stop the parts in order.
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-        .with_context(|| format!("could not start {}", launch.program.display()))
+/// Starts one life after the other.
+struct Spawner {
+    launch: Launch,
+    socket: Option<Arc<TcpListener>>,
+    ready: Option<PathBuf>,
+    life: Arc<Life>,
+}
+
+impl Spawner {
+    fn spawn(&self) -> anyhow::Result<Child> {
+        let child = self.launch.spawn(self.socket.as_deref(), self.ready.as_deref())?;
+        self.life.pid.store(child.id().unwrap_or(0), Relaxed);
+        Ok(child)
+    }
 }
 
 async fn supervise(
     part: Part,
-    launch: Launch,
+    spawner: Spawner,
     mut child: Child,
     events: mpsc::Sender<Event>,
     stop: CancellationToken,
 ) -> Ended {
+    let Spawner { launch, life, .. } = &spawner;
     let mut ended = Ended::default();
     let mut failures = 0;
     loop {
@@ -126,6 +166,8 @@ async fn supervise(
                 return ended;
             }
         };
+        life.pid.store(0, Relaxed);
+        life.failures.send_modify(|failures| *failures += 1);
         ended.unclean += 1;
         failures = if started.elapsed() > HEALTHY_AFTER { 1 } else { failures + 1 };
         let last_lines = output.await.unwrap_or_default();
@@ -141,7 +183,7 @@ async fn supervise(
                 () = tokio::time::sleep(delay) => {}
                 () = stop.cancelled() => return ended,
             }
-            match spawn(&launch) {
+            match spawner.spawn() {
                 Ok(child) => break child,
                 Err(error) => {
                     failures += 1;
@@ -168,6 +210,7 @@ enum Farewell {
 async fn terminate(child: &mut Child, patience: Duration) -> Farewell {
     let Some(pid) = child.id() else { return Farewell::Unclean };
     signal(pid, libc::SIGTERM);
+    signal(pid, libc::SIGCONT); // a fault may have stopped it
     match tokio::time::timeout(patience, child.wait()).await {
         Ok(Ok(status)) if status.success() => Farewell::Counted,
         Ok(Ok(status)) if status.signal() == Some(libc::SIGTERM) => Farewell::Unborn,
@@ -180,7 +223,7 @@ async fn terminate(child: &mut Child, patience: Duration) -> Farewell {
 }
 
 #[allow(unsafe_code)]
-fn signal(pid: u32, signal: i32) {
+pub(crate) fn signal(pid: u32, signal: i32) {
     // SAFETY: kill takes two integers; the child is ours and not yet reaped, so its pid is not somebody else's.
     unsafe { libc::kill(pid as libc::pid_t, signal) };
 }
@@ -193,7 +236,7 @@ fn describe(status: std::io::Result<ExitStatus>) -> String {
 }
 
 /// Both streams into one bounded file; returns the last lines.
-async fn keep_output(
+pub(crate) async fn keep_output(
     stdout: impl AsyncRead + Unpin + Send + 'static,
     stderr: impl AsyncRead + Unpin + Send + 'static,
     path: PathBuf,
@@ -229,40 +272,4 @@ async fn keep_output(
 
 async fn open_log(path: &std::path::Path) -> std::io::Result<tokio::fs::File> {
     tokio::fs::OpenOptions::new().create(true).append(true).open(path).await
-}
-
-/// Every address must be free before anything starts, so that the reason is one sentence instead of nine logs.
-pub(crate) async fn check_ports(part: Part, settings: &clap::ArgMatches) -> anyhow::Result<()> {
-    for (id, address) in part.addresses(settings) {
-        if let Err(error) = tokio::net::TcpListener::bind(address).await {
-            let flag = id.replace('_', "-");
-            let why = match error.kind() {
-                std::io::ErrorKind::AddrInUse => "another process listens there".to_owned(),
-                _ => error.to_string(),
-            };
-            bail!(
-                "the {} cannot listen on {address}: {why}; give --{flag} another address, or move all of them with --port-offset 10000",
-                part.name()
-            );
-        }
-    }
-    Ok(())
-}
-
-/// Waits until every address of the part takes connections.
-pub(crate) async fn ready(
-    supervised: &Supervised,
-    settings: &clap::ArgMatches,
-    patience: Duration,
-) -> anyhow::Result<()> {
-    let deadline = Instant::now() + patience;
-    for (_, address) in supervised.part.addresses(settings) {
-        while tokio::net::TcpStream::connect(address).await.is_err() {
-            if !supervised.is_running() || Instant::now() > deadline {
-                bail!("the {} did not start listening on {address} within {patience:?}", supervised.part.name());
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-    Ok(())
 }
