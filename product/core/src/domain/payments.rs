@@ -53,7 +53,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// Its JSON is what the owner sees; `user_id` is not part of it.
+/// A payment as its owner sees it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub(crate) struct Payment {
     pub(crate) id: Uuid,

@@ -51,7 +51,7 @@ pub(crate) struct Registered {
     user_id: Uuid,
 }
 
-/// No `Debug`: it holds the tokens.
+// No `Debug`: it holds the tokens.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Tokens {
     /// For `Authorization: Bearer …`.

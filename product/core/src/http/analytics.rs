@@ -1,11 +1,11 @@
 //! Reports for operators.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use product_analytics::reports::{Query, Report};
 use serde_json::Value;
 
-use super::extract::Asked;
+use super::extract::{Asked, Segment};
 use super::operator::Operator;
 use super::problem::Problem;
 use crate::analytics::ReportError;
@@ -28,7 +28,7 @@ use crate::flows::{Core, Error};
 pub(crate) async fn report(
     State(core): State<Core>,
     _: Operator,
-    Path(report): Path<String>,
+    Segment(report): Segment,
     Asked(query): Asked<Query>,
 ) -> Result<Json<Vec<Value>>, Problem> {
     let report: Report = report.parse().map_err(|_| Problem::no_route())?;

@@ -17,7 +17,7 @@ use crate::flows::{Core, Error, exports};
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Export {
     export_id: Uuid,
-    status: Status,
+    status: Progress,
     requested_at: Timestamp,
     /// The copy, once it is made.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -27,7 +27,7 @@ pub(crate) struct Export {
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Status {
+pub(crate) enum Progress {
     Requested,
     Done,
 }
@@ -60,7 +60,7 @@ pub(crate) async fn read(State(core): State<Core>, signed_in: SignedIn, Id(id): 
 
 impl Export {
     fn new(request: Request, export: Option<Value>) -> Export {
-        let status = if export.is_some() { Status::Done } else { Status::Requested };
+        let status = if export.is_some() { Progress::Done } else { Progress::Requested };
         Export { export_id: request.id, status, requested_at: request.requested_at, export }
     }
 }

@@ -40,6 +40,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
     }
 }
 
+/// What stands in the one place of the path that is open.
+pub(crate) struct Segment(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let segment = Path::from_request_parts(parts, state).await;
+        // What is no text is the name of nothing.
+        segment.map(|Path(segment)| Self(segment)).map_err(|_| Problem::no_route())
+    }
+}
+
 /// The id in the path; none when what stands there is no id at all, which is then no id of anything of ours.
 pub(crate) struct Id(pub(crate) Option<Uuid>);
 
@@ -47,8 +60,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let text = Path::<String>::from_request_parts(parts, state).await;
-        Ok(Self(text.ok().and_then(|Path(text)| Uuid::parse_str(&text).ok())))
+        let Segment(text) = Segment::from_request_parts(parts, state).await?;
+        Ok(Self(Uuid::parse_str(&text).ok()))
     }
 }
 

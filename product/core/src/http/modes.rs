@@ -2,14 +2,14 @@
 
 use axum::Json;
 use axum::body::Body as AnswerBody;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{Asked, Body};
+use super::extract::{Asked, Body, Segment};
 use super::operator::Operator;
 use super::problem::Problem;
 use crate::flows::{Core, Error};
@@ -85,7 +85,7 @@ async fn standing(core: &Core, concern: Concern) -> Result<Standing, Problem> {
 pub(crate) async fn change(
     State(core): State<Core>,
     _: Operator,
-    Path(concern): Path<String>,
+    Segment(concern): Segment,
     Body(body): Body<ChangeBody>,
 ) -> Result<Json<Route>, Problem> {
     let concern = Concern::parse(&concern).ok_or_else(Problem::no_route)?;

@@ -1,7 +1,8 @@
 //! The description of the API (OpenAPI 3.1), collected from the handlers.
 //!
-//! A handler says what is special about it, its own refusals by status and description. What holds for all of a kind (who needs a token, what a body can be refused
-//! for, that anybody can be told to wait) is added here, from the shape of the operation.
+//! A handler says what is special about it, its own refusals by status and description. What holds for all of a kind (who
+//! needs a token, what a body can be refused for, that anybody can be told to wait) is added here, from the shape of the
+//! operation.
 
 use anyhow::Context;
 use axum::Router;
@@ -14,6 +15,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::problem::Problem;
+use crate::modes::Concern;
 
 /// What a handler writes as `security(("session" = []))`.
 const SESSION: &str = "session";
@@ -28,7 +30,7 @@ const OPERATOR: &str = "operator";
         description = "Accounts, profiles and payments. Every refusal is a problem of RFC 9457; `type` is stable, for \
                        programs. Times are RFC 3339, amounts whole numbers of the currency's smallest unit."
     ),
-    components(schemas(Problem)),
+    components(schemas(Concern, Problem)),
     modifiers(&Schemes),
     tags(
         (name = "accounts", description = "Register, sign in, stay signed in."),
@@ -70,24 +72,33 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(
 /// The document as it is served, with the refusals that every operation of a kind shares.
 fn complete(document: &utoipa::openapi::OpenApi) -> serde_json::Result<Value> {
     let mut document = serde_json::to_value(document)?;
-    let paths = document["paths"].as_object_mut().into_iter().flatten();
-    for (path, operation) in paths.flat_map(|(path, item)| {
-        let operations = item.as_object_mut().into_iter().flatten();
-        operations.map(|(_method, operation)| (path.clone(), operation))
-    }) {
-        for (status, why) in shared_refusals(&path, operation) {
-            let answer = &mut operation["responses"][status.as_str()];
-            if answer.is_null() {
-                *answer = json!({ "description": why });
-            }
-        }
-        for (status, answer) in operation["responses"].as_object_mut().into_iter().flatten() {
-            if status.as_str() >= "400" {
-                refuse(status, answer);
-            }
+    for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
+        for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            operation["operationId"] = name(method, path).into();
+            share_refusals(path, operation);
         }
     }
     Ok(document)
+}
+
+/// What generated clients call it: `post_payments_id_capture`. Handlers have the same name in several modules.
+fn name(method: &str, path: &str) -> String {
+    let words = path.split('/').filter(|word| !matches!(*word, "" | "v1"));
+    words.fold(method.to_owned(), |name, word| name + "_" + word.trim_matches(['{', '}']))
+}
+
+fn share_refusals(path: &str, operation: &mut Value) {
+    for (status, why) in shared_refusals(path, operation) {
+        let answer = &mut operation["responses"][status.as_str()];
+        if answer.is_null() {
+            *answer = json!({ "description": why });
+        }
+    }
+    for (status, answer) in operation["responses"].as_object_mut().into_iter().flatten() {
+        if status.as_str() >= "400" {
+            refuse(status, answer);
+        }
+    }
 }
 
 fn shared_refusals(path: &str, operation: &Value) -> Vec<(StatusCode, &'static str)> {

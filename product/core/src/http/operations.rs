@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use product_bus::outbox;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -25,11 +26,13 @@ pub(crate) async fn health() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
-/// Events that the broker does not have yet
+/// Events that the broker does not have yet; in a pure monolith only those that somebody waits for
 #[utoipa::path(get, path = "/internal/outbox", tag = "operations",
     responses((status = 200, description = "How many", body = Outbox)))]
 pub(crate) async fn outbox(State(core): State<Core>) -> Result<Json<Outbox>, Problem> {
-    let pending = product_bus::outbox::pending(&core.database).await.map_err(Error::from)?;
+    let open = *core.modes.gate().borrow();
+    let pending = if open { outbox::pending(&core.database).await } else { outbox::wanted(&core.database).await };
+    let pending = pending.map_err(Error::from)?;
     Ok(Json(Outbox { pending }))
 }
 

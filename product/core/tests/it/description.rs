@@ -38,6 +38,22 @@ async fn every_operation_is_served_and_says_how_it_refuses() {
 }
 
 #[tokio::test]
+async fn the_description_is_whole() {
+    let app = TestApp::start().await;
+    let description = app.get("/openapi.json").await.body;
+    let text = description.to_string();
+    for reference in text.split(r##""$ref":"#"##).skip(1).filter_map(|rest| rest.split('"').next()) {
+        assert!(description.pointer(reference).is_some(), "{reference} leads nowhere");
+    }
+    let statuses = description.pointer("/components/schemas/Status/enum").unwrap();
+    assert!(statuses.as_array().unwrap().iter().any(|status| status == "captured"), "two schemas of one name: {statuses}");
+    let operations = description["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap().values());
+    let names: Vec<_> = operations.map(|operation| operation["operationId"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), names.iter().collect::<std::collections::BTreeSet<_>>().len(), "{names:?}");
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn the_page_is_complete_in_itself() {
     let app = TestApp::start().await;
     let page = app.get("/docs").await;
