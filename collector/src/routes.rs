@@ -33,8 +33,11 @@ pub(crate) fn router(collector: Arc<Collector>) -> Router {
 /// 200 while the store takes rows, 503 with the reason once it does not.
 async fn health(State(collector): State<Arc<Collector>>) -> (StatusCode, Json<Value>) {
     let store = collector.writer.status();
-    let (code, status) =
-        if store.failed { (StatusCode::SERVICE_UNAVAILABLE, "failed") } else { (StatusCode::OK, "ok") };
+    let (code, status) = match (store.failed, store.refusing.is_empty()) {
+        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "failed"),
+        (_, false) => (StatusCode::SERVICE_UNAVAILABLE, "full"),
+        (false, true) => (StatusCode::OK, "ok"),
+    };
     (code, Json(json!({ "status": status, "store": store, "in_flight": collector.gate.in_flight() })))
 }
 

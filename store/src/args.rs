@@ -34,11 +34,15 @@ pub struct Args {
     #[arg(long, env = "FAULTLINE_UNWRITTEN_REQUESTS_MAX", default_value_t = 8192)]
     pub unwritten_requests_max: usize,
 
-    /// Segments on disk, bytes, compacted ones that wait for deletion included; beyond it requests are refused
-    #[arg(long, env = "FAULTLINE_LOG_BYTES_MAX", default_value_t = 8 << 30)]
+    /// Segments on disk, bytes; beyond it requests are refused. Queries hold the rows of all of them in memory, about three times that
+    #[arg(long, env = "FAULTLINE_LOG_BYTES_MAX", default_value_t = 2 << 30)]
     pub log_bytes_max: u64,
 
-    /// Keep what compaction replaced for this long, milliseconds; a little over the 60 s a query may run, which may still read it
+    /// Leave this much of the disk free, bytes; short of it requests are refused. Compaction needs some of it to make room
+    #[arg(long, env = "FAULTLINE_DISK_FREE_BYTES_MIN", default_value_t = 512 << 20)]
+    pub disk_free_bytes_min: u64,
+
+    /// Keep Parquet files that merging replaced for this long, milliseconds; a little over the 60 s a query may run, which may still read it
     #[arg(long, env = "FAULTLINE_REPLACED_AGE_MIN_MS", default_value_t = 75_000)]
     pub replaced_age_min_ms: u64,
 }
@@ -54,7 +58,8 @@ impl Args {
             commit_bytes_max: 8 << 20,
             unwritten_bytes_max: 256 << 20,
             unwritten_requests_max: 8192,
-            log_bytes_max: 8 << 30,
+            log_bytes_max: 2 << 30,
+            disk_free_bytes_min: 512 << 20,
             replaced_age_min_ms: 75_000,
         }
     }

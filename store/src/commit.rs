@@ -144,8 +144,11 @@ impl Committer {
         if let Err(error) = active.append(&frame, &self.shared.faults) {
             let attempt = format!("append to {}", layout::segment(self.signal, active.number));
             let error = StoreError::write(attempt, error);
-            self.shared.note_error(&error);
-            self.retire();
+            self.shared.note_failure(&error);
+            // What did not fit is cut off, and the segment goes on. Any other failure leaves unknown what is on the disk.
+            if !(error.is_disk_full() && active.intact && active.cut().is_ok()) {
+                self.retire();
+            }
             return Err(error);
         }
         active.unpacked_bytes +=
@@ -190,7 +193,7 @@ impl Committer {
         self.seal_not_before = None;
         if let Err(error) = self.rotate() {
             // The old segment goes on.
-            self.shared.note_error(&error);
+            self.shared.note_failure(&error);
             self.seal_not_before = Some(Instant::now() + SEAL_RETRY);
         }
     }
@@ -240,7 +243,7 @@ impl Committer {
         }
         self.retired = Some((old.number, old.bytes));
         if let Err(error) = self.rotate() {
-            self.shared.note_error(&error);
+            self.shared.note_failure(&error);
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::payload::Decoded;
 use crate::recovery::{keep_copy, note_missing};
 use crate::shared::Shared;
 use crate::sorting::{Place, Sorting};
-use crate::{StoreError, caught};
+use crate::{StoreError, caught, lock};
 
 /// Hours one compaction writes files for. Live data is in two; a client that spreads its times over a year must not make
 /// thousands of files: what is beyond goes where absurd times go.
@@ -31,6 +31,9 @@ pub(crate) fn compact(shared: &Shared, stop: &Stop, signal: Signal) -> Result<Wo
     let mut bytes_total = 0;
     for segment in manifest.segments(signal) {
         let Some(bytes) = segment.sealed_bytes else { continue };
+        if lock(&shared.unreadable).contains(&segment.path()) {
+            continue;
+        }
         bytes_total += bytes;
         if !segments.is_empty() && bytes_total > shared.args.segment_bytes_max {
             break;
@@ -43,7 +46,11 @@ pub(crate) fn compact(shared: &Shared, stop: &Stop, signal: Signal) -> Result<Wo
 
     let mut tables: BTreeMap<Table, Vec<Packed>> = BTreeMap::new();
     for (segment, bytes) in &segments {
-        read(shared, segment, *bytes, &mut tables)?;
+        if let Err(error) = read(shared, segment, *bytes, &mut tables) {
+            // The others are compacted without it in the next round; its rows stay where readers may still get at them.
+            shared.set_aside(segment.path(), &error);
+            return Ok(Worked::Yes);
+        }
     }
     let mut files = Vec::new();
     for (table, frames) in tables {
@@ -78,29 +85,24 @@ pub(crate) fn compact(shared: &Shared, stop: &Stop, signal: Signal) -> Result<Wo
 }
 
 /// The rows of a segment, still packed: together they take what the segment takes on disk.
-fn read(
-    shared: &Shared,
-    segment: &Segment,
-    bytes: u64,
-    tables: &mut BTreeMap<Table, Vec<Packed>>,
-) -> Result<(), StoreError> {
+fn read(shared: &Shared, segment: &Segment, bytes: u64, tables: &mut BTreeMap<Table, Vec<Packed>>) -> io::Result<()> {
     let path = shared.layout.path(&segment.path());
-    let failed = |error| StoreError::read(format!("read {}", path.display()), error);
+    shared.faults.at(Step::ReadSegment)?;
     let file = match File::open(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             note_missing(shared, &path);
             return Ok(());
         }
-        opened => opened.map_err(failed)?,
+        opened => opened?,
     };
     let mut damage = Vec::new();
-    match Salt::read(&file).map_err(failed)? {
+    match Salt::read(&file)? {
         None => damage.push(0..bytes),
         Some(salt) => {
             let offset = SEGMENT_HEADER_BYTES as u64;
             let mut frames = Frames { file: &file, salt, mode: Mode::Sealed, offset, end: bytes };
             let mut decoded = Decoded::new(&mut frames);
-            while let Some(rows) = decoded.next().map_err(failed)? {
+            while let Some(rows) = decoded.next()? {
                 for (table, rows, _) in rows {
                     tables.entry(table).or_default().push(rows);
                 }
@@ -110,7 +112,7 @@ fn read(
     }
     match damage.is_empty() {
         true => Ok(()),
-        false => keep_copy(shared, &path, &damage).map_err(failed),
+        false => keep_copy(shared, &path, &damage),
     }
 }
 

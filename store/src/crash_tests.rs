@@ -101,12 +101,12 @@ fn check(folder: &Path, answered: &BTreeSet<u64>, moment: &str) {
     assert!(lost.is_empty(), "lost {lost:?}, {moment}");
 }
 
-fn crash_at(steps: &[Step]) {
+fn crash_at(steps: &[Step], passes: [usize; 3]) {
     for step in steps {
         let folder = tempfile::tempdir().unwrap();
         let mut answered = BTreeSet::new();
         let index = Step::ALL.iter().position(|known| known == step).unwrap();
-        for (child, passes) in [0, 4, 13].into_iter().enumerate() {
+        for (child, passes) in passes.into_iter().enumerate() {
             answered.extend(kill_at(folder.path(), index, passes, child));
             check(folder.path(), &answered, &format!("killed at {step:?} after {passes}"));
         }
@@ -142,20 +142,25 @@ fn files(folder: &Path) -> Vec<String> {
 
 #[test]
 fn killed_while_committing() {
-    crash_at(&[Step::CreateSegment, Step::WriteFrame, Step::SyncFrame, Step::Answer]);
+    crash_at(&[Step::CreateSegment, Step::WriteFrame, Step::SyncFrame, Step::Answer], [0, 4, 13]);
 }
 
 #[test]
 fn killed_while_replacing_the_manifest() {
-    crash_at(&[Step::WriteManifest, Step::RenameManifest, Step::SyncManifest]);
+    crash_at(&[Step::WriteManifest, Step::RenameManifest, Step::SyncManifest], [0, 4, 13]);
 }
 
 #[test]
 fn killed_while_compacting() {
-    crash_at(&[Step::WriteFile, Step::RenameFile, Step::SwapFiles]);
+    crash_at(&[Step::ReadSegment, Step::WriteFile, Step::RenameFile, Step::SwapFiles], [0, 4, 13]);
+}
+
+#[test]
+fn killed_while_merging() {
+    crash_at(&[Step::WriteMerged, Step::SwapMerged], [0, 1, 2]);
 }
 
 #[test]
 fn killed_while_deleting() {
-    crash_at(&[Step::DeleteFile, Step::ForgetFiles]);
+    crash_at(&[Step::DeleteFile, Step::ForgetFiles], [0, 4, 13]);
 }

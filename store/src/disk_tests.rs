@@ -23,9 +23,15 @@ struct Store {
 
 impl Store {
     async fn open() -> Store {
+        Self::open_with(|_| ()).await
+    }
+
+    async fn open_with(change: impl FnOnce(&mut Args)) -> Store {
         let folder = tempfile::tempdir().unwrap();
         let faults = Faults::default();
-        let writer = Writer::open_with(args(folder.path()), faults.clone()).await.unwrap();
+        let mut args = args(folder.path());
+        change(&mut args);
+        let writer = Writer::open_with(args, faults.clone()).await.unwrap();
         let reader = Reader::open(folder.path()).unwrap();
         Store { folder, faults, writer, reader }
     }
@@ -89,6 +95,61 @@ async fn a_failed_write_or_fsync_is_said_and_costs_only_its_request() {
         store.compact().await.unwrap();
         assert_eq!(store.ids().await, [1, 3], "{step:?} and compaction");
     }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_and_costs_only_its_request() {
+    let store = Store::open_with(|args| args.segment_bytes_max = 1 << 20).await;
+    store.append(1).await.unwrap();
+    let segments = || std::fs::read_dir(store.folder.path().join("telemetry/log/traces")).unwrap().count();
+    for id in [10, 11] {
+        store.faults.set(Step::WriteFrame, 0, Act::Fill);
+        store.append(id).await.unwrap_err();
+        let full = store.writer.reserve(Signal::Logs, 1).unwrap_err();
+        assert_eq!((full.reason, full.retry_after.as_secs()), (FullReason::DiskFull, 5));
+        assert_eq!(store.writer.status().refusing, "the disk is full");
+        // Until it is measured again.
+        while store.writer.reserve(Signal::Traces, 1).is_err() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(store.writer.status().refusing, "");
+    }
+    store.append(2).await.unwrap();
+    assert_eq!(segments(), 1, "the segment goes on");
+    assert_eq!(store.ids().await, [1, 2]);
+    let store = store.restart().await;
+    assert_eq!(store.ids().await, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_full_disk_under_compaction_changes_nothing() {
+    for step in [Step::WriteFile, Step::SwapFiles, Step::WriteManifest] {
+        let store = Store::open().await;
+        store.append_and_seal(1).await;
+        store.faults.set(step, 0, Act::Fill);
+        assert!(store.compact().await.unwrap_err().is_disk_full(), "{step:?}");
+        assert_eq!(store.ids().await, [1], "{step:?}");
+        store.append(2).await.unwrap();
+        store.compact().await.unwrap();
+        assert_eq!(store.ids().await, [1, 2], "{step:?} and again");
+    }
+}
+
+#[tokio::test]
+async fn a_segment_that_cannot_be_read_does_not_hold_up_the_others() {
+    let store = Store::open().await;
+    store.append_and_seal(1).await;
+    store.append_and_seal(2).await;
+    store.faults.set(Step::ReadSegment, 0, Act::Fail);
+    store.compact().await.unwrap();
+    let status = store.writer.status();
+    assert_eq!((status.file_rows, status.signals[0].segments_sealed), (1, 1));
+    assert!(status.damaged[0].contains("cannot be read"), "{:?}", status.damaged);
+    assert_eq!(store.ids().await, [1, 2]);
+    let store = store.restart().await;
+    store.compact().await.unwrap();
+    assert_eq!(store.ids().await, [1, 2]);
+    assert_eq!(store.writer.status().file_rows, 2);
 }
 
 #[tokio::test]

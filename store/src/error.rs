@@ -49,9 +49,20 @@ impl StoreError {
         StoreError::Write { attempt: attempt.into(), source: std::sync::Arc::new(source.into()) }
     }
 
+    pub(crate) fn is_disk_full(&self) -> bool {
+        matches!(self, StoreError::Write { source, .. } if is_disk_full(&**source))
+    }
+
     pub(crate) fn read(attempt: impl Into<String>, source: impl Into<io::Error>) -> StoreError {
         StoreError::Read { attempt: attempt.into(), source: std::sync::Arc::new(source.into()) }
     }
+}
+
+/// Whether the disk had no room: those who passed the error on may have wrapped it.
+fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let Some(io) = error.downcast_ref::<io::Error>() else { return error.source().is_some_and(is_disk_full) };
+    matches!(io.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        || io.get_ref().is_some_and(|wrapped| is_disk_full(wrapped))
 }
 
 /// The store cannot take a request now. Nothing was kept; the client may try again after `retry_after`.
@@ -70,10 +81,29 @@ pub enum FullReason {
     /// Compaction is behind, or the disk is.
     #[error("the log has reached its size on disk")]
     Disk,
+    /// Somebody has to make room; nothing that was answered is in danger.
+    #[error("the disk is full")]
+    DiskFull,
     /// Shutting down.
     #[error("the store is closed")]
     Closed,
     /// See [`StoreError::Failed`].
     #[error("the store failed and waits for a restart")]
     Failed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_known_through_what_wraps_it() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let parquet = parquet::errors::ParquetError::from(full());
+        for error in [full(), io::Error::other(full()), io::Error::other(parquet)] {
+            assert!(StoreError::write("write", error).is_disk_full());
+        }
+        assert!(!StoreError::write("write", io::Error::other("no space left")).is_disk_full());
+        assert!(!StoreError::read("read", full()).is_disk_full());
+    }
 }

@@ -16,6 +16,9 @@ pub(crate) enum Step {
     WriteFile,
     RenameFile,
     SwapFiles,
+    ReadSegment,
+    WriteMerged,
+    SwapMerged,
     DeleteFile,
     ForgetFiles,
 }
@@ -42,7 +45,7 @@ pub(crate) mod plan {
     use super::{Faults, Step};
 
     impl Step {
-        pub(crate) const ALL: [Step; 12] = [
+        pub(crate) const ALL: [Step; 15] = [
             Step::CreateSegment,
             Step::WriteFrame,
             Step::SyncFrame,
@@ -53,6 +56,9 @@ pub(crate) mod plan {
             Step::WriteFile,
             Step::RenameFile,
             Step::SwapFiles,
+            Step::ReadSegment,
+            Step::WriteMerged,
+            Step::SwapMerged,
             Step::DeleteFile,
             Step::ForgetFiles,
         ];
@@ -62,6 +68,8 @@ pub(crate) mod plan {
     pub(crate) enum Act {
         /// The operation returns an error.
         Fail,
+        /// The disk has no room for it.
+        Fill,
         /// The code is wrong.
         Panic,
         /// The process says so on stdout and waits to be killed.
@@ -109,6 +117,9 @@ pub(crate) mod plan {
                     drop(out);
                     std::thread::park_timeout(Duration::from_secs(1));
                 }
+            }
+            if let Some(Act::Fill) = act {
+                return Err(io::ErrorKind::StorageFull.into());
             }
             Err(io::Error::other(format!("planned failure of {step:?}")))
         }

@@ -14,6 +14,7 @@ mod args;
 mod catalog;
 mod commit;
 mod compaction;
+mod disk;
 mod error;
 mod faults;
 mod frame;

@@ -44,8 +44,7 @@ pub(crate) fn merge(shared: &Shared, stop: &Stop) -> Result<Worked, StoreError> 
     let output = match write(shared, stop, &inputs) {
         Ok(output) => output,
         Err(Failure::Read { path, error }) => {
-            shared.note_damage(format!("{} cannot be read: {error}", shared.layout.path(&path).display()));
-            lock(&shared.unreadable).insert(path);
+            shared.set_aside(path, &error);
             return Ok(Worked::Yes);
         }
         Err(Failure::Write(error)) => {
@@ -55,7 +54,7 @@ pub(crate) fn merge(shared: &Shared, stop: &Stop) -> Result<Worked, StoreError> 
             ));
         }
     };
-    let swapped = shared.faults.at(Step::SwapFiles).map_err(|error| StoreError::write("swap files", error));
+    let swapped = shared.faults.at(Step::SwapMerged).map_err(|error| StoreError::write("swap files", error));
     let swapped = swapped.and_then(|()| {
         shared.catalog.change(|manifest| {
             let gone = inputs.iter().map(|file| file.path.as_str()).collect();
@@ -179,6 +178,7 @@ fn write(shared: &Shared, stop: &Stop, files: &[Parquet]) -> Result<Parquet, Fai
     let rows = files.iter().map(|file| file.rows as usize).sum();
     let group = sources.iter().find_map(|source| source.metadata.row_groups().first());
     let shape = group.map_or_else(|| Shape::of(table, &[], rows), |group| Shape::like(table, group, rows));
+    shared.faults.at(Step::WriteMerged)?;
     let mut output = ParquetFile::create(shared, table, folder(&files[0].path), &shape)?;
     for piece in &pieces {
         match piece {

@@ -33,12 +33,16 @@ impl Place {
         Ok(Place { shared: Arc::clone(shared), signal, bytes, decoding: true })
     }
 
-    fn check(shared: &Shared, bytes: usize) -> Result<(), Full> {
+    /// Why a request of `bytes` would be refused, its own place in the queue aside.
+    pub(crate) fn check(shared: &Shared, bytes: usize) -> Result<(), Full> {
         if shared.closed.load(Relaxed) {
             return Err(Full { reason: FullReason::Closed, retry_after: RETRY_AFTER_MEMORY });
         }
         if shared.catalog.check().is_err() {
             return Err(Full { reason: FullReason::Failed, retry_after: RETRY_AFTER_DISK });
+        }
+        if shared.disk.free_bytes() < shared.args.disk_free_bytes_min {
+            return Err(Full { reason: FullReason::DiskFull, retry_after: RETRY_AFTER_DISK });
         }
         let coming = (shared.unwritten_bytes.load(Relaxed) + bytes) as u64;
         if shared.log_bytes.load(Relaxed).saturating_add(coming) > shared.args.log_bytes_max {

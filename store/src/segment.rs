@@ -22,6 +22,8 @@ pub(crate) struct Active {
     pub(crate) bytes: u64,
     /// What its rows take in the memory of a reader, which has them unpacked.
     pub(crate) unpacked_bytes: u64,
+    /// No fsync of it has failed.
+    pub(crate) intact: bool,
     /// When the first frame was written.
     pub(crate) first: Option<Instant>,
 }
@@ -32,7 +34,7 @@ impl Active {
         let path = layout.path(&layout::segment(signal, number));
         let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
         let (bytes, unpacked_bytes) = (SEGMENT_HEADER_BYTES as u64, 0);
-        let active = Active { file, number, salt: Salt::random(), bytes, unpacked_bytes, first: None };
+        let active = Active { file, number, salt: Salt::random(), bytes, unpacked_bytes, intact: true, first: None };
         if let Err(error) = active.start(layout, faults, signal) {
             // The next attempt has another number: on a full disk there would soon be thousands.
             let _ = active.remove(layout, signal);
@@ -48,13 +50,15 @@ impl Active {
         sync_folder(&layout.path(&layout::log_folder(signal)))
     }
 
-    /// Returns when the frame is durable. After an error nothing more may be appended: a later fsync could succeed without
+    /// Returns when the frame is durable. After a failed fsync nothing more may be appended: a later one could succeed without
     /// the pages this one lost.
     pub(crate) fn append(&mut self, frame: &[u8], faults: &Faults) -> io::Result<()> {
         faults.at(Step::WriteFrame)?;
         self.file.write_all_at(frame, self.bytes)?;
+        self.intact = false;
         faults.at(Step::SyncFrame)?;
         self.file.sync_data()?;
+        self.intact = true;
         self.bytes += frame.len() as u64;
         self.first.get_or_insert_with(Instant::now);
         Ok(())

@@ -9,9 +9,11 @@ use model::Signal;
 use tokio::sync::Notify;
 
 use crate::catalog::Catalog;
+use crate::disk::Disk;
 use crate::faults::Faults;
 use crate::layout::Layout;
-use crate::{Args, SignalStatus, Status, lock};
+use crate::queue::Place;
+use crate::{Args, SignalStatus, Status, StoreError, lock};
 
 /// Damage remembered for the status; more is only logged.
 const DAMAGED_MAX: usize = 100;
@@ -29,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) log_bytes: AtomicU64,
     /// The next segment's number, ahead of the manifest by those being created.
     pub(crate) next_segment: AtomicU64,
+    pub(crate) disk: Disk,
     pub(crate) closed: AtomicBool,
     /// A segment was sealed: there is something to compact.
     pub(crate) sealed: Notify,
@@ -36,7 +39,7 @@ pub(crate) struct Shared {
     pub(crate) compacting: Arc<tokio::sync::Mutex<()>>,
     pub(crate) compactions: AtomicU64,
     pub(crate) merges: AtomicU64,
-    /// Parquet files that could not be read: merging leaves them alone until a restart.
+    /// Files and segments that could not be read: they are left alone until a restart.
     pub(crate) unreadable: Mutex<HashSet<String>>,
     last_error: Mutex<String>,
     damaged: Mutex<Vec<String>>,
@@ -61,6 +64,7 @@ pub(crate) struct Counters {
 impl Shared {
     pub(crate) fn new(args: Args, layout: Layout, catalog: Catalog, faults: Faults, lock: File) -> Shared {
         let next_segment = AtomicU64::new(catalog.current().next_segment);
+        let disk = Disk::new(layout.root());
         Shared {
             args,
             layout,
@@ -70,6 +74,7 @@ impl Shared {
             unwritten_bytes: AtomicUsize::new(0),
             log_bytes: AtomicU64::new(0),
             next_segment,
+            disk,
             closed: AtomicBool::new(false),
             sealed: Notify::new(),
             compacting: Arc::default(),
@@ -111,6 +116,20 @@ impl Shared {
         }
     }
 
+    /// Of a part that could not write.
+    pub(crate) fn note_failure(&self, error: &StoreError) {
+        if error.is_disk_full() {
+            self.disk.found_full();
+        }
+        self.note_error(error);
+    }
+
+    /// A file that cannot be read must not keep the others from being worked on.
+    pub(crate) fn set_aside(&self, path: String, error: &std::io::Error) {
+        self.note_damage(format!("{} cannot be read: {error}", self.layout.path(&path).display()));
+        lock(&self.unreadable).insert(path);
+    }
+
     pub(crate) fn status(&self) -> Status {
         let manifest = self.catalog.current();
         let signals = Signal::ALL.into_iter().map(|signal| {
@@ -134,6 +153,9 @@ impl Shared {
             unwritten_bytes_max: self.args.unwritten_bytes_max as u64,
             log_bytes: self.log_bytes.load(Relaxed),
             log_bytes_max: self.args.log_bytes_max,
+            disk_free_bytes: self.disk.free_bytes(),
+            disk_free_bytes_min: self.args.disk_free_bytes_min,
+            refusing: Place::check(self, 0).err().map_or_else(String::new, |full| full.reason.to_string()),
             files: manifest.files.len() as u64,
             file_rows: manifest.files.iter().map(|file| file.rows).sum(),
             file_bytes: manifest.files.iter().map(|file| file.bytes).sum(),

@@ -13,6 +13,11 @@ pub struct Status {
     /// Bytes of all segments on disk, and their limit.
     pub log_bytes: u64,
     pub log_bytes_max: u64,
+    /// Bytes free on the disk, and what is left free.
+    pub disk_free_bytes: u64,
+    pub disk_free_bytes_min: u64,
+    /// Why requests are refused now, in words; empty while they are taken.
+    pub refusing: String,
     /// Parquet files named by the manifest, with their rows and bytes.
     pub files: u64,
     pub file_rows: u64,

@@ -76,7 +76,7 @@ impl Writer {
                 Ok(Worked::No) => COMPACT_EVERY,
                 Err(error @ StoreError::Failed(_)) => return Err(error),
                 Err(error) => {
-                    self.shared.note_error(&error);
+                    self.shared.note_failure(&error);
                     COMPACT_RETRY
                 }
             };

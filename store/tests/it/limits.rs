@@ -46,6 +46,16 @@ async fn the_log_has_a_size_on_disk_and_compaction_makes_room() {
     assert_eq!(store.ids(Table::Spans).await, [1]);
 }
 
+#[tokio::test]
+async fn some_of_the_disk_stays_free() {
+    let store = Store::open(|args| args.disk_free_bytes_min = u64::MAX).await;
+    let full = store.writer.reserve(Signal::Traces, 1).unwrap_err();
+    assert_eq!(full.to_string(), "the disk is full, retry in 5000 ms");
+    let status = store.writer.status();
+    assert_eq!((status.refusing.as_str(), status.signals[0].refused), ("the disk is full", 1));
+    assert!(status.disk_free_bytes < u64::MAX);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_closed_store_keeps_what_it_had_and_refuses_the_rest() {
     let store = Store::open(|_| ()).await;
