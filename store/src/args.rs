@@ -35,12 +35,20 @@ pub struct Args {
     pub unwritten_requests_max: usize,
 
     /// Segments on disk, bytes; beyond it requests are refused. Queries hold the rows of all of them in memory, about three times that
-    #[arg(long, env = "FAULTLINE_LOG_BYTES_MAX", default_value_t = 2 << 30)]
+    #[arg(long, env = "FAULTLINE_LOG_BYTES_MAX", default_value_t = 1 << 30)]
     pub log_bytes_max: u64,
 
     /// Leave this much of the disk free, bytes; short of it requests are refused. Compaction needs some of it to make room
     #[arg(long, env = "FAULTLINE_DISK_FREE_BYTES_MIN", default_value_t = 512 << 20)]
     pub disk_free_bytes_min: u64,
+
+    /// Keep rows this long after they happened, hours; everything when not set. Whole files leave, an hour's at a time
+    #[arg(long, env = "FAULTLINE_RETENTION_HOURS")]
+    pub retention_hours: Option<u64>,
+
+    /// Keep this much Parquet, bytes; beyond it the oldest files leave. No limit when not set
+    #[arg(long, env = "FAULTLINE_RETENTION_BYTES")]
+    pub retention_bytes: Option<u64>,
 
     /// Keep Parquet files that merging replaced for this long, milliseconds; a little over the 60 s a query may run, which may still read it
     #[arg(long, env = "FAULTLINE_REPLACED_AGE_MIN_MS", default_value_t = 75_000)]
@@ -58,8 +66,10 @@ impl Args {
             commit_bytes_max: 8 << 20,
             unwritten_bytes_max: 256 << 20,
             unwritten_requests_max: 8192,
-            log_bytes_max: 2 << 30,
+            log_bytes_max: 1 << 30,
             disk_free_bytes_min: 512 << 20,
+            retention_hours: None,
+            retention_bytes: None,
             replaced_age_min_ms: 75_000,
         }
     }

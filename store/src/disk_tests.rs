@@ -136,6 +136,23 @@ async fn a_full_disk_under_compaction_changes_nothing() {
 }
 
 #[tokio::test]
+async fn what_is_older_than_what_is_kept_leaves_the_data_and_the_disk() {
+    let store = Store::open_with(|args| args.retention_hours = Some(5)).await;
+    let old = spans(&[(now_ns() - 7 * HOUR_NS, 1)]);
+    store.writer.reserve(Signal::Traces, 100).unwrap().append(vec![old]).await.unwrap();
+    store.append(2).await.unwrap();
+    while store.writer.status().file_rows + store.writer.status().expired_rows < 2 {
+        store.faults.set(Step::Expire, 0, Act::Fail);
+        let _ = store.compact().await;
+    }
+    assert_eq!(store.ids().await, [1, 2], "failed");
+    store.compact().await.unwrap();
+    let status = store.writer.status();
+    assert_eq!((status.expired_rows, status.files, status.replaced), (1, 1, 0));
+    assert_eq!(store.ids().await, [2]);
+}
+
+#[tokio::test]
 async fn a_segment_that_cannot_be_read_does_not_hold_up_the_others() {
     let store = Store::open().await;
     store.append_and_seal(1).await;

@@ -19,6 +19,7 @@ pub(crate) enum Step {
     ReadSegment,
     WriteMerged,
     SwapMerged,
+    Expire,
     DeleteFile,
     ForgetFiles,
 }
@@ -45,7 +46,7 @@ pub(crate) mod plan {
     use super::{Faults, Step};
 
     impl Step {
-        pub(crate) const ALL: [Step; 15] = [
+        pub(crate) const ALL: [Step; 16] = [
             Step::CreateSegment,
             Step::WriteFrame,
             Step::SyncFrame,
@@ -59,6 +60,7 @@ pub(crate) mod plan {
             Step::ReadSegment,
             Step::WriteMerged,
             Step::SwapMerged,
+            Step::Expire,
             Step::DeleteFile,
             Step::ForgetFiles,
         ];

@@ -26,6 +26,7 @@ const AHEAD_MAX_NS: i64 = 24 * HOUR_NS;
 const SEGMENT: &str = ".log";
 const DAMAGED: &str = ".damaged";
 const PARQUET: &str = ".parquet";
+const QUARANTINE: &str = "date=quarantine";
 const TEMPORARY: &str = ".tmp";
 
 #[derive(Clone, Debug)]
@@ -94,6 +95,11 @@ pub(crate) fn folder(file: &str) -> &str {
     file.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
+/// Whether a Parquet file named by the manifest holds rows of absurd times.
+pub(crate) fn is_quarantine(file: &str) -> bool {
+    folder(file).ends_with(QUARANTINE)
+}
+
 /// What a file name says about who made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -139,7 +145,7 @@ impl Partition {
         };
         match hour {
             Some(hour) => format!("{}/{}", table.name(), hour.strftime("date=%Y-%m-%d/hour=%H")),
-            None => format!("{}/date=quarantine", table.name()),
+            None => format!("{}/{QUARANTINE}", table.name()),
         }
     }
 }

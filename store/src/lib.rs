@@ -30,6 +30,7 @@ mod payload;
 mod queue;
 mod reader;
 mod recovery;
+mod retention;
 mod segment;
 mod shared;
 mod sorting;

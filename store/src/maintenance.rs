@@ -1,4 +1,4 @@
-//! What happens behind the log, one round at a time: compact, merge, delete.
+//! What happens behind the log, one round at a time: compact, expire, merge, delete.
 
 use std::fs;
 use std::io;
@@ -16,6 +16,7 @@ use crate::layout;
 use crate::manifest::{Parquet, Replaced};
 use crate::merge::merge;
 use crate::recovery::is_segment;
+use crate::retention::expire;
 use crate::shared::Shared;
 use crate::{StoreError, caught};
 
@@ -72,7 +73,7 @@ pub(crate) fn start() -> io::Result<SyncSender<Round>> {
     Ok(rounds)
 }
 
-/// At most one compaction per signal, one merge and one deletion: the log does not grow behind a long merge.
+/// At most one compaction per signal, one merge and one deletion each: the log does not grow behind a long merge.
 fn round(shared: &Shared, token: &CancellationToken) -> Result<Worked, StoreError> {
     let stop = Stop { shared, token };
     match work(shared, &stop) {
@@ -88,7 +89,8 @@ fn work(shared: &Shared, stop: &Stop) -> Result<Worked, StoreError> {
     let merged = std::iter::once_with(|| part("merge", || merge(shared, stop)));
     let deleted = std::iter::once_with(|| part("delete", || delete(shared)));
     let mut worked = Ok(Worked::No);
-    for part in compacted.chain(merged).chain(deleted) {
+    let expired = std::iter::once_with(|| part("expire", || expire(shared)));
+    for part in compacted.chain(expired).chain(merged).chain(deleted) {
         worked = match (worked, part) {
             (Err(first), _) | (Ok(_), Err(first)) => Err(first),
             (Ok(Worked::No), Ok(Worked::No)) => Ok(Worked::No),

@@ -39,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) compacting: Arc<tokio::sync::Mutex<()>>,
     pub(crate) compactions: AtomicU64,
     pub(crate) merges: AtomicU64,
+    pub(crate) expired_rows: AtomicU64,
     /// Files and segments that could not be read: they are left alone until a restart.
     pub(crate) unreadable: Mutex<HashSet<String>>,
     last_error: Mutex<String>,
@@ -80,6 +81,7 @@ impl Shared {
             compacting: Arc::default(),
             compactions: AtomicU64::new(0),
             merges: AtomicU64::new(0),
+            expired_rows: AtomicU64::new(0),
             unreadable: Mutex::default(),
             last_error: Mutex::default(),
             damaged: Mutex::default(),
@@ -163,6 +165,7 @@ impl Shared {
             manifest_version: manifest.version,
             compactions: self.compactions.load(Relaxed),
             merges: self.merges.load(Relaxed),
+            expired_rows: self.expired_rows.load(Relaxed),
             last_error: lock(&self.last_error).clone(),
             damaged: lock(&self.damaged).clone(),
             failed: self.catalog.check().is_err(),

@@ -27,6 +27,8 @@ pub struct Status {
     pub manifest_version: u64,
     pub compactions: u64,
     pub merges: u64,
+    /// Rows that left because they were older or more than what is kept.
+    pub expired_rows: u64,
     /// The most recent failure of any part, in words; empty when there was none.
     pub last_error: String,
     /// What was found damaged, where the copy is, what was kept. Somebody should look.
