@@ -2,11 +2,13 @@
 
 mod client;
 mod listen;
+mod operators;
 mod serve;
 mod server;
 
 pub use client::{Client, Request};
 pub use listen::listen;
+pub use operators::operators_only;
 pub use reqwest::{Error, Method, Response, StatusCode};
 pub use serve::serve;
 pub use server::observed;

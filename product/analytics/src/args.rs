@@ -18,6 +18,9 @@ pub struct Args {
     /// Folder of all data; `product/analytics.db` lives below it.
     #[arg(long, env = "FAULTLINE_DATA_DIR", default_value = "./data")]
     pub data_dir: PathBuf,
+    /// What operators present as `Authorization: Bearer …` for reports and `/internal`. Without it only this machine may ask.
+    #[arg(long, env = "FAULTLINE_OPERATOR_TOKEN", hide_env_values = true)]
+    pub operator_token: Option<String>,
     #[command(flatten)]
     pub kafka: KafkaArgs,
 }

@@ -15,12 +15,13 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::facts;
 use crate::reports::{self, Report};
 
-pub(crate) fn router(database: Database) -> Router {
-    let router = Router::new()
-        .route("/health", get(|| async { Json(json!({"status": "ok"})) }))
+pub(crate) fn router(database: Database, operator_token: Option<&str>) -> Router {
+    let operators = Router::new()
         .route("/internal/effects", get(effects))
         .route("/internal/reports/{report}", get(report_through))
-        .route("/v1/analytics/{report}", get(report))
+        .route("/v1/analytics/{report}", get(report));
+    let router = observe::http::operators_only(operators, operator_token)
+        .route("/health", get(|| async { Json(json!({"status": "ok"})) }))
         .with_state(database);
     observe::http::observed(router)
 }

@@ -21,6 +21,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     database: Database,
+    operator_token: Option<String>,
     consumer: ConsumerConfig,
 }
 
@@ -33,7 +34,8 @@ impl Server {
         database.migrate(&facts::migrations(database.dialect())).await?;
         let topics = TOPICS.map(|name| Topic { name: name.to_owned(), partitions: PARTITIONS });
         info!(server.address = %address, "analytics is listening on {address}");
-        Ok(Server { listener, address, database, consumer: ConsumerConfig::new(args.kafka, SERVICE, topics.into()) })
+        let consumer = ConsumerConfig::new(args.kafka, SERVICE, topics.into());
+        Ok(Server { listener, address, database, operator_token: args.operator_token, consumer })
     }
 
     /// The address that was bound, of use when the port was 0.
@@ -58,8 +60,9 @@ impl Server {
 
     /// Serves until `stop` is cancelled, then finishes the event in hand.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Server { listener, database, consumer, .. } = self;
-        let serve = observe::http::serve(listener, http::router(database.clone()), stop.clone());
+        let Server { listener, database, operator_token, consumer, .. } = self;
+        let router = http::router(database.clone(), operator_token.as_deref());
+        let serve = observe::http::serve(listener, router, stop.clone());
         let consume = consumer::run(consumer, database.clone(), Analytics::new(), stop);
         // A consumer that cannot go on takes the interface with it.
         tokio::try_join!(consume, async {

@@ -67,7 +67,8 @@ impl Server {
         let relay = Relay::new(database.clone(), args.kafka, "core", events::topics()).gate(modes.gate());
         let jobs = Jobs::open(args.receivers.settings(args.data_dir), database.clone()).await?;
         let inline = InlineJobs::new(database.clone(), jobs.clone(), metrics.clone());
-        let comparer = Comparer::new(database.clone(), modes.clone(), metrics.clone(), &args.jobs_url);
+        let token = args.operator_token.clone();
+        let comparer = Comparer::new(database.clone(), modes.clone(), metrics.clone(), &args.jobs_url, token);
         let operator_token = args.operator_token.as_deref().map(OperatorToken::new);
         let reports =
             Reports::new(database.clone(), modes.clone(), metrics.clone(), &args.analytics_url, args.operator_token);

@@ -23,6 +23,9 @@ pub struct Args {
     /// Folder of all data; `product/jobs.db`, receipts, exports and settlements live below it.
     #[arg(long, env = "FAULTLINE_DATA_DIR", default_value = "./data")]
     pub data_dir: PathBuf,
+    /// What operators present as `Authorization: Bearer …` for `/internal`. Without it only this machine may ask.
+    #[arg(long, env = "FAULTLINE_OPERATOR_TOKEN", hide_env_values = true)]
+    pub operator_token: Option<String>,
     #[command(flatten)]
     pub kafka: KafkaArgs,
 }

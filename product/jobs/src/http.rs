@@ -1,4 +1,4 @@
-//! The HTTP interface: health, receipts and exports, settlements, and the evidence of what was done.
+//! The HTTP interface: health, receipts, settlements, and the evidence of what was done.
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -20,13 +20,13 @@ use crate::{Jobs, SERVICE, effects, settlement, shadow};
 /// A receipt has styles of its own and nothing else that a browser could run or fetch.
 const RECEIPT_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
 
-pub(crate) fn router(jobs: Jobs) -> Router {
-    let router = Router::new()
-        .route("/health", get(|| async { Json(json!({"status": "ok"})) }))
+pub(crate) fn router(jobs: Jobs, operator_token: Option<&str>) -> Router {
+    let operators = Router::new()
         .route("/internal/effects", get(effects))
         .route("/internal/shadow", get(shadows))
-        .route("/internal/exports/{export_id}", get(export))
-        .route("/internal/settlements/{day}", post(settle))
+        .route("/internal/settlements/{day}", post(settle));
+    let router = observe::http::operators_only(operators, operator_token)
+        .route("/health", get(|| async { Json(json!({"status": "ok"})) }))
         .route("/v1/receipts/{payment_id}", get(receipt))
         .with_state(jobs);
     observe::http::observed(router)
@@ -83,24 +83,19 @@ async fn receipt(
         QueriedOccasion::Refunded => Occasion::Refunded,
     };
     // Only a well-formed id may become part of a file name.
-    let Ok(payment) = Uuid::try_parse(&payment) else { return missing("receipt") };
+    let Ok(payment) = Uuid::try_parse(&payment) else { return missing() };
     match jobs.receipt(payment, occasion).await {
         Ok(Some(page)) => {
-            let policy = (header::CONTENT_SECURITY_POLICY, RECEIPT_POLICY);
-            ([policy], document("text/html; charset=utf-8", page)).into_response()
+            let headers = [
+                (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+                (header::CONTENT_SECURITY_POLICY, RECEIPT_POLICY),
+                (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+                (header::CACHE_CONTROL, "private, no-store"),
+            ];
+            (headers, page).into_response()
         }
-        Ok(None) => missing("receipt"),
+        Ok(None) => missing(),
         Err(error) => broken("a receipt", &error.into()),
-    }
-}
-
-/// What an account's owner asked for; for core, which knows the owner.
-async fn export(State(jobs): State<Jobs>, Path(export): Path<String>) -> Response {
-    let Ok(export) = Uuid::try_parse(&export) else { return missing("export") };
-    match jobs.export(export).await {
-        Ok(Some(content)) => document("application/json", content),
-        Ok(None) => missing("export"),
-        Err(error) => broken("an export", &error.into()),
     }
 }
 
@@ -118,18 +113,8 @@ async fn settle(State(jobs): State<Jobs>, Path(day): Path<String>) -> Response {
     }
 }
 
-/// Something of one person's: kept by nobody on the way.
-fn document(kind: &'static str, content: Vec<u8>) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, kind),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::CACHE_CONTROL, "private, no-store"),
-    ];
-    (headers, content).into_response()
-}
-
-fn missing(what: &str) -> Response {
-    problem(StatusCode::NOT_FOUND, &format!("there is no such {what}"))
+fn missing() -> Response {
+    problem(StatusCode::NOT_FOUND, "there is no such receipt")
 }
 
 fn broken(what: &str, error: &anyhow::Error) -> Response {

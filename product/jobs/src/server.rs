@@ -26,6 +26,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     jobs: Jobs,
+    operator_token: Option<String>,
     consumer: ConsumerConfig,
 }
 
@@ -42,7 +43,7 @@ impl Server {
             ..ConsumerConfig::new(args.kafka, SERVICE, topics.into())
         };
         info!(server.address = %address, "jobs is listening on {address}");
-        Ok(Server { listener, address, jobs, consumer })
+        Ok(Server { listener, address, jobs, operator_token: args.operator_token, consumer })
     }
 
     /// The address that was bound, of use when the port was 0.
@@ -62,9 +63,10 @@ impl Server {
 
     /// Serves until `stop` is cancelled, then finishes the event in hand.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Server { listener, jobs, consumer, .. } = self;
+        let Server { listener, jobs, operator_token, consumer, .. } = self;
         let database = jobs.database().clone();
-        let serve = observe::http::serve(listener, http::router(jobs.clone()), stop.clone());
+        let router = http::router(jobs.clone(), operator_token.as_deref());
+        let serve = observe::http::serve(listener, router, stop.clone());
         let settle = jobs.settle_by_the_clock(SERVICE, stop.clone());
         let consume = consumer::run(consumer, database.clone(), jobs.clone(), stop);
         // A consumer that cannot go on takes the others with it.

@@ -1,6 +1,8 @@
 //! What the service tells over HTTP.
 
 use expect_test::expect;
+use product_analytics::Server;
+use product_bus::KafkaArgs;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -56,4 +58,25 @@ async fn every_counted_event_of_a_payment_is_evidence() {
         {"count":1,"effect":"projection","event_type":"payment.declined","payment_id":"00000000-0000-0000-0000-000000000004"}
         {"count":1,"effect":"projection","event_type":"payment.refunded","payment_id":"00000000-0000-0000-0000-000000000001"}
         {"count":1,"effect":"projection","event_type":"payment.refunded","payment_id":"00000000-0000-0000-0000-000000000002"}"#]].assert_eq(&lines.join("\n"));
+}
+
+#[tokio::test]
+async fn only_operators_read_where_a_token_is_set() {
+    let stack = Stack::new().await;
+    let mut args = stack.args(KafkaArgs { bootstrap_servers: "127.0.0.1:1".to_owned() });
+    args.operator_token = Some("let me in".to_owned());
+    let server = Server::bind(args).await.unwrap();
+    let base = format!("http://{}", server.address());
+    tokio::spawn(server.run(CancellationToken::new()));
+    for (path, without, with) in [
+        ("v1/analytics/revenue", 401, 200),
+        ("internal/effects", 401, 200),
+        ("health", 200, 200),
+        ("v1/else", 404, 404),
+    ] {
+        let request = reqwest::Client::new().get(format!("{base}/{path}"));
+        let status = async |request: reqwest::RequestBuilder| request.send().await.unwrap().status().as_u16();
+        assert_eq!(status(request.try_clone().unwrap()).await, without, "{path}");
+        assert_eq!(status(request.bearer_auth("let me in")).await, with, "{path}");
+    }
 }

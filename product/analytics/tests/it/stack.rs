@@ -27,6 +27,7 @@ impl Stack {
             analytics_listen: "127.0.0.1:0".parse().unwrap(),
             analytics_database_url: self.database.url(),
             data_dir: self.database.folder().to_owned(),
+            operator_token: None,
             kafka,
         }
     }

@@ -6,7 +6,8 @@ use crate::stack::{Stack, handle};
 
 #[tokio::test]
 async fn every_event_that_was_ever_published_is_read() {
-    let server = Stack::new().await.without_broker().await;
+    let stack = Stack::new().await;
+    let server = stack.without_broker().await;
     let (database, handler) = (server.database(), server.handler());
     for event in published_events() {
         let (kind, version) = (event.kind.clone(), event.version);

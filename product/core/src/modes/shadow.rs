@@ -39,15 +39,23 @@ pub(crate) struct Comparer {
     client: Client,
     /// Of the service's list.
     url: String,
+    /// What the service asks operators for.
+    token: Option<String>,
     waiting: Arc<AtomicI64>,
 }
 
 impl Comparer {
-    pub(crate) fn new(database: Database, modes: Modes, metrics: Arc<Metrics>, jobs_url: &str) -> Comparer {
+    pub(crate) fn new(
+        database: Database,
+        modes: Modes,
+        metrics: Arc<Metrics>,
+        jobs_url: &str,
+        token: Option<String>,
+    ) -> Comparer {
         let waiting = Arc::<AtomicI64>::default();
         publish_waiting("comparisons.waiting", "Effects of which one side has told and the other has not.", &waiting);
         let url = format!("{}/internal/shadow", jobs_url.trim_end_matches('/'));
-        Comparer { database, modes, metrics, client: Client::new(ANSWER_MAX), url, waiting }
+        Comparer { database, modes, metrics, client: Client::new(ANSWER_MAX), url, token, waiting }
     }
 
     /// Compares until `stop`.
@@ -83,7 +91,12 @@ impl Comparer {
         loop {
             let after = read_to(&mut *self.database.read().await?).await?;
             let url = format!("{}?after={after}&limit={PAGE_ROWS}", self.url);
-            let answer = self.client.get(url).send().await.context("the jobs service gave no answer")?;
+            let request = self.client.get(url);
+            let request = match &self.token {
+                Some(token) => request.bearer(token),
+                None => request,
+            };
+            let answer = request.send().await.context("the jobs service gave no answer")?;
             let mut list: Vec<Noted> = answer.error_for_status()?.json().await.context("it gave no list of digests")?;
             let Some(last) = list.iter().map(|noted| noted.seq).max() else { return Ok(()) };
             anyhow::ensure!(last > after, "the jobs service repeats its list");

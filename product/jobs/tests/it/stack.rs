@@ -49,6 +49,7 @@ impl Stack {
                 webhook_secret: SECRET.to_owned(),
             },
             data_dir: self.database.folder().to_owned(),
+            operator_token: None,
             kafka,
         }
     }
