@@ -5,6 +5,7 @@ mod analytics;
 mod docs;
 mod exports;
 mod extract;
+mod faults;
 mod headers;
 mod limit;
 mod modes;
@@ -69,6 +70,7 @@ pub(crate) fn router(core: Core) -> anyhow::Result<Router> {
     let (all, description) = api.split_for_parts();
     let all = all
         .merge(openapi::routes(&description)?)
+        .route("/internal/faults", axum::routing::post(faults::start).delete(faults::end))
         .fallback(async || Problem::no_route())
         .method_not_allowed_fallback(async || Problem::no_method())
         .layer(CatchPanicLayer::custom(problem::panicked))
