@@ -92,3 +92,15 @@ pub(crate) struct Part<A: Args> {
     #[command(flatten)]
     pub(crate) observe: observe::Args,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn no_two_settings_of_a_command_share_a_name() {
+        Cli::command().debug_assert();
+    }
+}

@@ -21,7 +21,7 @@ impl Stack {
         let offset = e2e::free_port_offset();
         let (path, port_offset) = (folder.path().display().to_string(), offset.to_string());
         let usual =
-            ["up", "--no-tui", "--for", "10m", "--load", "30", "--drain-max", "150s", "--port-offset", &port_offset];
+            ["up", "--no-tui", "--for", "10m", "--load", "15", "--drain-max", "150s", "--port-offset", &port_offset];
         let up = Process::start(usual.into_iter().chain(["--data-dir", &path]).chain(more.iter().copied()));
         let stack = Stack { up, folder, query: Query::at(7317 + offset), _turn: turn };
         stack.payments(20).await?;

@@ -35,16 +35,12 @@ pub(crate) struct Order {
     pub(crate) program: Option<PathBuf>,
     #[serde(default = "watch_s_default")]
     pub(crate) watch_s: u64,
-    #[serde(flatten, default = "lines_default")]
+    #[serde(flatten)]
     pub(crate) lines: Lines,
 }
 
 fn watch_s_default() -> u64 {
     30
-}
-
-pub(crate) fn lines_default() -> Lines {
-    Lines { errors_max_pct: 5.0, lag_max: 200 }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,6 +12,8 @@ use super::question::Questions;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Failures below which a share means nothing: the first request of a new process may meet a cold connection.
 const ERRORS_MIN: i64 = 5;
+/// A queue that is above its line for as long is one that grows: what waited while partitions changed hands is gone by then.
+const LAG_LASTS: Duration = Duration::from_secs(10);
 /// Exports of metrics that may be missing before we say that an instance is silent, and time for the first of them.
 const SILENT_EXPORTS: u32 = 3;
 const SILENT_MARGIN: Duration = Duration::from_secs(5);
@@ -20,9 +22,26 @@ const SILENT_MARGIN: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Lines {
     /// Share of its requests and messages that may fail, in per cent.
+    #[serde(default = "errors_max_pct_default")]
     pub(crate) errors_max_pct: f64,
     /// Messages that may wait beyond those that waited before.
+    #[serde(default = "lag_max_default")]
     pub(crate) lag_max: i64,
+}
+
+fn errors_max_pct_default() -> f64 {
+    5.0
+}
+
+/// Ten seconds of a busy hour.
+fn lag_max_default() -> i64 {
+    200
+}
+
+impl Default for Lines {
+    fn default() -> Lines {
+        Lines { errors_max_pct: errors_max_pct_default(), lag_max: lag_max_default() }
+    }
 }
 
 /// What is said of it in the end.
@@ -47,15 +66,19 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// The line that was crossed, in words.
-    fn crossed(&self, lines: &Lines, lag_before: i64) -> Option<String> {
+    /// Too much of it fails, in words.
+    fn fails(&self, lines: &Lines) -> Option<String> {
         let share = if self.spans > 0 { 100.0 * self.errors as f64 / self.spans as f64 } else { 0.0 };
-        if self.errors >= ERRORS_MIN && share > lines.errors_max_pct {
-            return Some(format!(
+        (self.errors >= ERRORS_MIN && share > lines.errors_max_pct).then(|| {
+            format!(
                 "{} of its {} requests and messages failed ({share:.0} %, allowed are {} %)",
                 self.errors, self.spans, lines.errors_max_pct
-            ));
-        }
+            )
+        })
+    }
+
+    /// Too much waits for it, in words.
+    fn lags(&self, lines: &Lines, lag_before: i64) -> Option<String> {
         let lag = self.lag.filter(|lag| *lag > lag_before.saturating_add(lines.lag_max))?;
         Some(format!("{lag} messages wait for it, {lag_before} did before (allowed are {} more)", lines.lag_max))
     }
@@ -85,14 +108,22 @@ impl Watched {
         let began = Instant::now();
         let silent_max = self.metric_interval * SILENT_EXPORTS + SILENT_MARGIN;
         let mut heard = (began, 0);
+        let mut lagging: Option<Instant> = None;
         while began.elapsed() < time {
             if stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_none() {
                 return Verdict::Interrupted;
             }
             // A query node that is busy is asked again; for how long is decided by the silence.
             if let Ok(seen) = self.look(questions, began.elapsed()).await {
-                if let Some(why) = seen.crossed(lines, lag_before) {
+                if let Some(why) = seen.fails(lines) {
                     return Verdict::Crossed(why);
+                }
+                match seen.lags(lines, lag_before) {
+                    Some(why) if lagging.get_or_insert_with(Instant::now).elapsed() > LAG_LASTS => {
+                        return Verdict::Crossed(why);
+                    }
+                    Some(_) => {}
+                    None => lagging = None,
                 }
                 if seen.points > heard.1 {
                     heard = (Instant::now(), seen.points);
@@ -139,14 +170,16 @@ mod tests {
 
     const LINES: Lines = Lines { errors_max_pct: 5.0, lag_max: 100 };
 
-    fn crossed(spans: i64, errors: i64, lag: Option<i64>) -> bool {
-        Seen { spans, errors, points: 1, lag }.crossed(&LINES, 50).is_some()
+    fn seen(spans: i64, errors: i64, lag: Option<i64>) -> Seen {
+        Seen { spans, errors, points: 1, lag }
     }
 
     #[test]
     fn a_line_is_crossed_by_a_share_of_many_or_by_a_queue_that_grows() {
-        assert!(!crossed(0, 0, None) && !crossed(4, 4, None), "a handful says nothing");
-        assert!(crossed(50, 5, None) && !crossed(1_000, 5, Some(150)));
-        assert!(crossed(1_000, 0, Some(151)), "fifty waited before, a hundred more may");
+        let fails = |spans, errors| seen(spans, errors, None).fails(&LINES).is_some();
+        assert!(!fails(0, 0) && !fails(4, 4), "a handful says nothing");
+        assert!(fails(50, 5) && !fails(1_000, 5));
+        let lags = |lag| seen(1, 0, lag).lags(&LINES, 50).is_some();
+        assert!(lags(Some(151)) && !lags(Some(150)) && !lags(None), "fifty waited before, a hundred more may");
     }
 }

@@ -56,6 +56,8 @@ enum What {
     Memory,
     /// The lock that a settlement needs: a long transaction, again and again.
     Lock,
+    /// The reads and the processor that reports need: a query without an index, again and again.
+    SlowQuery,
     /// All sessions: they are void at once.
     Sessions,
 }
@@ -78,6 +80,11 @@ pub(crate) async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<(
         }
         What::Memory => rewrite(&over).await?,
         What::Lock => hold(&args.open().await?, &over).await?,
+        What::SlowQuery => {
+            let database = args.open().await?;
+            let runs = product_analytics::faults::slow_query(database.readers(), over.clone()).await?;
+            info!("the slow query ran {runs} times");
+        }
         What::Sessions => void(&args.open().await?).await?,
     }
     timer.abort();

@@ -26,7 +26,8 @@ pub(crate) enum Operation {
     #[command(after_help = faults::EXAMPLES)]
     Fault(faults::Fault),
     /// Replace core, jobs or analytics by another version under load; taken back by itself when it is worse.
-    #[command(after_help = deploys::EXAMPLES)]
+    // `--version` is that of the deploy.
+    #[command(after_help = deploys::EXAMPLES, disable_version_flag = true)]
     Deploy(deploys::Deploy),
     /// Go back to what ran before the last deploy.
     Rollback(deploys::Rollback),

@@ -40,8 +40,8 @@ pub(crate) enum Kind {
 pub(crate) const FAULTS: [Fault; 19] = [
     Fault {
         name: "slow-analytics-query",
-        does: "reports without an index run one after the other on the database that analytics uses: core's while analytics is \
-               inline, its own once it is extracted",
+        does: "somebody's report that joins all payments with each other runs again and again on the database that analytics \
+               uses: core's while analytics is inline, its own once it is extracted",
         shows: "inline: CPU and reads of core, p95 of every endpoint of core. events: only /v1/analytics/*",
         kind: Kind::SlowAnalyticsQuery,
     },

@@ -14,6 +14,7 @@ use crate::up::launch::Launch;
 use crate::up::part::Part;
 use crate::up::stack::{Change, Claim, Stack, part_named};
 use crate::up::supervisor::{keep_output, signal};
+use crate::up::watch::Lines;
 
 /// A stub or a service that is told of a fault answers at once or is not there.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -120,9 +121,7 @@ impl Field {
             Kind::WebhookRefusing => {
                 self.told(Part::Receiver, json!({"kind": "refusing", "target": "webhook", "for_s": for_s})).await
             }
-            Kind::SlowAnalyticsQuery => {
-                self.told(part_named(target)?, json!({"kind": "slow-query", "for_s": for_s})).await
-            }
+            Kind::SlowAnalyticsQuery => self.hog(part_named(target)?, "slow-query", time),
             Kind::DiskFull => self.told(Part::Core, json!({"kind": "disk-full", "for_s": for_s})).await,
             Kind::ExpiredTokens => self.hog(Part::Core, "sessions", time),
             Kind::LockContention => self.hog(part_named(target)?, "lock", time),
@@ -239,7 +238,7 @@ impl Field {
             environment: [(variable.to_owned(), value.to_owned())].into(),
             program: None,
             watch_s: BAD_WATCH_S,
-            lines: deploy::lines_default(),
+            lines: Lines::default(),
         })?;
         Ok(Effect::Done)
     }
@@ -279,7 +278,7 @@ impl Field {
     fn hog(&self, part: Part, what: &str, time: Duration) -> anyhow::Result<Effect> {
         let mut arguments: Vec<std::ffi::OsString> =
             vec!["product".into(), "hog".into(), what.into(), format!("--for={}s", time.as_secs()).into()];
-        if matches!(what, "lock" | "sessions") {
+        if matches!(what, "lock" | "sessions" | "slow-query") {
             // The database's URL comes by the variable of its part.
             arguments.push(format!("--data-dir={}", self.stack.args.data_dir().display()).into());
             arguments.push(format!("--database={}", part.name()).into());
