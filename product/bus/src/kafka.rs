@@ -91,6 +91,14 @@ pub(crate) async fn cluster_id(client: &Arc<impl Connected>) -> anyhow::Result<S
     .await
 }
 
+/// Whether `cluster` is who answers. False when nobody does in time: on a busy machine that means little, and whoever
+/// gave up its connections for it would only add to the load. An error when another cluster answers.
+pub(crate) async fn answers(client: &Arc<impl Connected>, cluster: &str) -> anyhow::Result<bool> {
+    let Ok(now) = cluster_id(client).await else { return Ok(false) };
+    anyhow::ensure!(now == cluster, "the broker is another cluster now");
+    Ok(true)
+}
+
 /// One past the last offset of a partition.
 pub(crate) async fn end_offset(client: &Arc<impl Connected>, topic: &str, partition: i32) -> anyhow::Result<i64> {
     let topic = topic.to_owned();

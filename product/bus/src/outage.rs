@@ -22,7 +22,7 @@ impl Outage {
     /// Notes a failure and waits before the next attempt, unless `stop` comes first.
     pub(crate) async fn failed(&mut self, error: &anyhow::Error, stop: &CancellationToken) {
         if self.pause.is_none() {
-            warn!("{} has to start again: {error:#}", self.who);
+            warn!("{} is held up: {error:#}", self.who);
         }
         let pause = self.pause.map_or(PAUSE_MIN, |pause| (pause * 2).min(PAUSE_MAX));
         self.pause = Some(pause);

@@ -22,10 +22,8 @@ pub enum Step {
     Prepared,
     /// The inbox row is written.
     Remembered,
-    /// And the effect.
+    /// And the effect, and nothing is committed.
     Applied,
-    /// And the position, and nothing is committed.
-    Positioned,
     /// All is committed and the broker does not know.
     Done,
     /// The attempt failed and the message is in no other topic yet.
@@ -35,7 +33,7 @@ pub enum Step {
 }
 
 impl Step {
-    pub const ALL: [Step; 15] = [
+    pub const ALL: [Step; 14] = [
         Step::Enqueued,
         Step::Committed,
         Step::Read,
@@ -47,7 +45,6 @@ impl Step {
         Step::Prepared,
         Step::Remembered,
         Step::Applied,
-        Step::Positioned,
         Step::Done,
         Step::PuttingAside,
         Step::PutAside,

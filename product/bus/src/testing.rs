@@ -1,12 +1,14 @@
-//! What the tests of all parts stand on: a database that ends with its test, SQLite unless told otherwise.
+//! What the tests of all parts stand on: a database that ends with its test, SQLite unless told otherwise, and the events
+//! that were ever published.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
+use serde_json::Value;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::database::Database;
+use crate::{Event, database::Database};
 
 /// A superuser's URL such as `postgres://postgres@127.0.0.1:5433/postgres`; each test gets a database of its own there.
 const POSTGRES: &str = "FAULTLINE_TEST_POSTGRES_URL";
@@ -70,4 +72,52 @@ async fn administer(server: &str, statement: String) {
     let mut connection = AnyConnection::connect(server).await.expect("a PostgreSQL server");
     sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await.expect("a superuser");
     connection.close().await.expect("an orderly end");
+}
+
+/// An event in every shape that any was ever published in: see `product/bus/events/README.md`.
+pub fn published_events() -> Vec<Event> {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/events"));
+    let files = std::fs::read_dir(folder).expect("the folder of events").map(|file| file.expect("a file").path());
+    let mut events = Vec::new();
+    for file in files.filter(|file| file.extension().is_some_and(|extension| extension == "json")) {
+        let name = file.file_stem().and_then(|name| name.to_str()).expect("a name");
+        let (kind, version) = name.rsplit_once(".v").expect("<kind>.v<version>.json");
+        let text = std::fs::read_to_string(&file).expect("a readable file");
+        let shapes: Vec<Value> = serde_json::from_str(&text).expect("an array");
+        events.extend(shapes.into_iter().map(|data| Event {
+            version: version.parse().expect("a version"),
+            ..Event::new(kind, Uuid::now_v7().to_string(), data)
+        }));
+    }
+    events
+}
+
+/// Panics unless the event has all fields that its version ever had, with their types, and no field that is not written
+/// down yet.
+pub fn assert_compatible(event: &Event) {
+    let (kind, version) = (&event.kind, event.version);
+    let shapes: Vec<_> =
+        published_events().into_iter().filter(|old| old.kind == *kind && old.version == version).collect();
+    assert!(!shapes.is_empty(), "write down the shape of {kind} in product/bus/events/{kind}.v{version}.json");
+    let mut known = BTreeMap::new();
+    shapes.iter().for_each(|old| fields(&old.data, "data", &mut known));
+    let mut now = BTreeMap::new();
+    fields(&event.data, "data", &mut now);
+    assert_eq!(now, known, "{kind} version {version}: see product/bus/events/README.md");
+}
+
+/// The type of each field, by its path; of an array only that it is one.
+fn fields(value: &Value, path: &str, found: &mut BTreeMap<String, &'static str>) {
+    let name = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    found.insert(path.to_owned(), name);
+    for (key, value) in value.as_object().into_iter().flatten() {
+        fields(value, &format!("{path}.{key}"), found);
+    }
 }

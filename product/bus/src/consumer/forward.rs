@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use rdkafka::{
-    message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders},
+    message::{Header, Headers, Message, OwnedHeaders},
     producer::{FutureProducer, FutureRecord},
     util::Timeout,
 };
@@ -33,18 +33,18 @@ pub(super) struct Forward {
 }
 
 /// Where a message was first, before any retry.
-pub(crate) fn origin(message: &BorrowedMessage<'_>) -> String {
+pub(crate) fn origin(message: &impl Message) -> String {
     header(message, TOPIC).unwrap_or_else(|| message.topic().to_owned())
 }
 
 /// When it may be tried again; at once if it does not say.
-pub(super) fn due(message: &BorrowedMessage<'_>) -> SystemTime {
+pub(super) fn due(message: &impl Message) -> SystemTime {
     let milliseconds = header(message, DUE).and_then(|due| due.parse().ok()).unwrap_or(0);
     UNIX_EPOCH + Duration::from_millis(milliseconds)
 }
 
 /// Those it had before it was put aside, with the context of whoever put it aside last.
-pub(crate) fn original_headers(message: &BorrowedMessage<'_>) -> OwnedHeaders {
+pub(crate) fn original_headers(message: &impl Message) -> OwnedHeaders {
     let all = headers(message).into_iter();
     owned(all.filter(|(name, _)| !OURS.contains(&name.as_str()) || name.starts_with("trace")))
 }
@@ -53,14 +53,14 @@ fn owned(headers: impl Iterator<Item = (String, String)>) -> OwnedHeaders {
     headers.fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key: &key, value: Some(&value) }))
 }
 
-pub(crate) fn headers(message: &BorrowedMessage<'_>) -> Vec<(String, String)> {
+pub(crate) fn headers(message: &impl Message) -> Vec<(String, String)> {
     let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
     headers
         .map(|header| (header.key.to_owned(), String::from_utf8_lossy(header.value.unwrap_or_default()).into_owned()))
         .collect()
 }
 
-fn header(message: &BorrowedMessage<'_>, name: &str) -> Option<String> {
+fn header(message: &impl Message, name: &str) -> Option<String> {
     headers(message).into_iter().find_map(|(found, value)| (found == name).then_some(value))
 }
 
@@ -78,7 +78,7 @@ impl Forward {
     /// After `attempts` failures: the next retry topic, or the dead letters when there is none. Says whether it is a retry.
     pub(super) async fn later(
         &self,
-        message: &BorrowedMessage<'_>,
+        message: &impl Message,
         event: &Event,
         attempts: usize,
         reason: &str,
@@ -97,7 +97,7 @@ impl Forward {
     /// To the dead letters. `event` is none when the message is not one.
     pub(super) async fn give_up(
         &self,
-        message: &BorrowedMessage<'_>,
+        message: &impl Message,
         event: Option<&Event>,
         attempts: usize,
         reason: &str,
@@ -109,7 +109,7 @@ impl Forward {
 
     async fn put(
         &self,
-        message: &BorrowedMessage<'_>,
+        message: &impl Message,
         event: Option<&Event>,
         topic: &str,
         attempts: usize,

@@ -1,11 +1,14 @@
 //! Acts on events, once each.
 //!
-//! The main reader takes each partition in order. An event whose handler asks for a retry is put into a retry topic of
-//! its own delay and the partition goes on; each delay has its own reader, which waits for the head of its topic. After
-//! the last delay, or at once if the event is poison, it goes to `<topic>.<group>.dlq`. So events of one key keep their
-//! order until one of them is retried.
+//! A reader has several events in hand, of one key one at a time: handlers wait for others (mail, webhooks, a disk) most of
+//! their time, and a partition has many keys. A position moves past what is done with all before it.
+//!
+//! An event whose handler asks for a retry is put into a retry topic of its own delay and its key goes on; each delay
+//! has its own reader, which waits for the head of its topic. After the last delay, or at once if the event is poison, it
+//! goes to `<topic>.<group>.dlq`. So events of one key keep their order until one of them is retried.
 
 mod forward;
+mod hand;
 mod reader;
 mod seat;
 mod tier;
@@ -28,6 +31,8 @@ use forward::Forward;
 use reader::Reader;
 use tier::Tier;
 
+/// At 100 ms an event, as letters and webhooks take, 320 a second. Each costs a few kilobytes while it is in hand.
+const IN_HAND_MAX_DEFAULT: usize = 32;
 const RETRY_DELAYS_DEFAULT: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(30)];
 
 #[derive(Clone, Debug)]
@@ -38,12 +43,15 @@ pub struct ConsumerConfig {
     pub topics: Vec<Topic>,
     /// Wait before each further attempt; after the last the event is dead-lettered.
     pub retry_delays: Vec<Duration>,
+    /// Events in hand at once, in each reader. What is beyond waits in the log.
+    pub in_hand_max: usize,
 }
 
 impl ConsumerConfig {
-    /// With delays of 1 s, 5 s and 30 s.
+    /// With delays of 1 s, 5 s and 30 s, and 32 events in hand.
     pub fn new(kafka: KafkaArgs, group: &str, topics: Vec<Topic>) -> Self {
-        Self { kafka, group: group.to_owned(), topics, retry_delays: RETRY_DELAYS_DEFAULT.to_vec() }
+        let retry_delays = RETRY_DELAYS_DEFAULT.to_vec();
+        Self { kafka, group: group.to_owned(), topics, retry_delays, in_hand_max: IN_HAND_MAX_DEFAULT }
     }
 }
 
@@ -102,6 +110,7 @@ pub async fn run(
             kafka: config.kafka.clone(),
             topics: config.topics.clone(),
             retries: config.retry_delays.len(),
+            in_hand_max: config.in_hand_max,
             group: config.group.clone(),
             lag: Lag::registered(&tier.group),
             tier,

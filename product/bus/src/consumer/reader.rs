@@ -1,4 +1,4 @@
-//! Reads the topics of one tier, message by message.
+//! Reads the topics of one tier and has several messages in hand.
 
 use std::{
     sync::Arc,
@@ -6,34 +6,37 @@ use std::{
 };
 
 use anyhow::Context as _;
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use opentelemetry::KeyValue;
 use rdkafka::{
     Offset,
     consumer::{Consumer, StreamConsumer},
     error::{KafkaError, RDKafkaErrorCode},
-    message::{BorrowedMessage, Message},
+    message::{Message, OwnedMessage},
 };
-use tokio::time::MissedTickBehavior;
+use tokio::{sync::Notify, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, warn};
 
 use super::{
     Handler, HandlerError,
     forward::{self, Forward},
+    hand::Hand,
     seat::Seat,
     tier::{self, Tier},
 };
 use crate::{
     Event, KafkaArgs, Topic, create_topics,
     database::Database,
-    inbox,
-    kafka::cluster_id,
+    inbox::{self, Place},
+    kafka::{answers, cluster_id},
     measure::{Lag, METRICS, consumption},
     outage::Outage,
     spans,
 };
 
-/// How often the broker is asked who it is, and positions that only memory knows are written.
+/// How often the broker is asked who it is, and positions are written: what a process that dies reads again, and the
+/// inbox knows.
 const CLOCK: Duration = Duration::from_secs(1);
 /// For a broker to hear that we leave; without a word it notices when the session times out.
 const CLOSE_MAX: Duration = Duration::from_secs(3);
@@ -45,6 +48,7 @@ pub(super) struct Reader<H> {
     pub(super) kafka: KafkaArgs,
     pub(super) topics: Vec<Topic>,
     pub(super) retries: usize,
+    pub(super) in_hand_max: usize,
     /// Group of the consumer; that of the tier may be beside it.
     pub(super) group: String,
     pub(super) tier: Tier,
@@ -52,6 +56,14 @@ pub(super) struct Reader<H> {
     pub(super) database: Database,
     pub(super) handler: Arc<H>,
     pub(super) forward: Arc<Forward>,
+}
+
+/// A message that was worked on. An error means that nothing is decided and it has to be read again.
+struct Done {
+    outcome: anyhow::Result<Outcome>,
+    place: Place,
+    offset: i64,
+    key: Vec<u8>,
 }
 
 /// What became of a message.
@@ -79,7 +91,7 @@ impl<H: Handler> Reader<H> {
     async fn session(&self, stop: &CancellationToken, outage: &mut Outage) -> anyhow::Result<()> {
         let session = Session::open(self).await?;
         outage.over();
-        let outcome = session.read(stop).await;
+        let outcome = session.read(stop, outage).await;
         let written = session.write_positions().await;
         session.close().await;
         outcome.and(written)
@@ -128,49 +140,94 @@ impl<'a, H: Handler> Session<'a, H> {
         Ok(Self { reader, consumer, cluster })
     }
 
-    async fn read(&self, stop: &CancellationToken) -> anyhow::Result<()> {
+    async fn read(&self, stop: &CancellationToken, outage: &mut Outage) -> anyhow::Result<()> {
+        let mut hand = Hand::new(self.reader.in_hand_max);
+        let mut work = FuturesUnordered::new();
+        let mut early = None;
+        let doubt = Notify::new();
+        let watch = self.watch(stop, outage, &doubt);
+        tokio::pin!(watch);
+        let outcome = loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break Ok(()),
+                Err(error) = &mut watch => break Err(error),
+                Some(done) = work.next() => {
+                    let key = match self.pass(done) {
+                        Ok(key) => key,
+                        Err(error) => break Err(error),
+                    };
+                    work.extend(hand.finished(&key).map(|next| self.work(next)));
+                }
+                message = self.next(&mut early), if hand.has_room() => match message {
+                    Ok(message) => match self.is_to_be_done(&message).await {
+                        Ok(true) => work.extend(hand.take(message).map(|message| self.work(message))),
+                        Ok(false) => {}
+                        Err(error) => break Err(error),
+                    },
+                    Err(KafkaError::MessageConsumption(code)) if is_of_connection(code) => doubt.notify_one(),
+                    Err(error) => break Err(error.into()),
+                },
+            }
+        };
+        // What has begun is finished: whoever reads on here would do it again.
+        while let Some(done) = work.next().await {
+            let _ = self.pass(done); // the first failure is the one to tell
+        }
+        self.consumer.context().drop_all();
+        self.leave();
+        outcome
+    }
+
+    /// The next message, when it is due. One that is early stays in `early` when this is cancelled.
+    async fn next(&self, early: &mut Option<(OwnedMessage, tokio::time::Instant)>) -> Result<OwnedMessage, KafkaError> {
+        let (message, due) = match early.take() {
+            Some(early) => early,
+            None => {
+                let message = self.consumer.recv().await?.detach();
+                // A clock that jumped must not hold the topic: nothing waits longer than its delay.
+                let wait = forward::due(&message).duration_since(SystemTime::now()).unwrap_or(Duration::ZERO);
+                let due = tokio::time::Instant::now() + wait.min(self.reader.tier.delay);
+                (message, due)
+            }
+        };
+        if due > tokio::time::Instant::now() {
+            let (_, due) = early.insert((message, due));
+            tokio::time::sleep_until(*due).await;
+            return early.take().map(|(message, _)| message).ok_or(KafkaError::Canceled);
+        }
+        Ok(message)
+    }
+
+    /// Whether it is for us: not when its partition changes hands, before or after.
+    async fn is_to_be_done(&self, message: &OwnedMessage) -> anyhow::Result<bool> {
+        Ok(!self.was_read(message).await? && self.consumer.context().begin(&place(message), message.offset()))
+    }
+
+    /// Asks by a clock, and when there is `doubt`, who answers, and writes positions. Ends only with an error: what a log that
+    /// may be another one gives is not trusted for longer.
+    async fn watch(&self, stop: &CancellationToken, outage: &mut Outage, doubt: &Notify) -> anyhow::Result<()> {
         let mut clock = tokio::time::interval(CLOCK);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                biased;
-                _ = stop.cancelled() => return Ok(()),
-                _ = clock.tick() => {
-                    self.check().await?;
-                    self.write_positions().await?;
-                    inbox::prune(&self.reader.database).await?;
-                }
-                message = self.consumer.recv() => {
-                    let message = match message {
-                        Ok(message) => message,
-                        Err(KafkaError::MessageConsumption(code)) if is_of_connection(code) => {
-                            self.check().await?;
-                            continue;
-                        }
-                        Err(error) => return Err(error.into()),
-                    };
-                    if self.was_read(&message).await? {
-                        continue;
-                    }
-                    if self.wait_until_due(&message, stop).await.is_none() {
-                        return Ok(());
-                    }
-                    self.take(&message).await?;
-                }
+                _ = clock.tick() => {}
+                () = doubt.notified() => {}
             }
+            if answers(&self.consumer, &self.cluster).await? {
+                outage.over();
+            } else {
+                outage.failed(&anyhow::anyhow!("no broker answers"), stop).await;
+            }
+            self.write_positions().await?;
+            inbox::prune(&self.reader.database).await?;
         }
-    }
-
-    async fn check(&self) -> anyhow::Result<()> {
-        let cluster = cluster_id(&self.consumer).await?;
-        anyhow::ensure!(cluster == self.cluster, "the broker is another cluster now");
-        Ok(())
     }
 
     /// Whether another member of the group got beyond the first message of a partition given to us, as the positions of
     /// this session's start cannot know. Then reading goes on behind it.
-    async fn was_read(&self, message: &BorrowedMessage<'_>) -> anyhow::Result<bool> {
-        let place = (message.topic().to_owned(), message.partition());
+    async fn was_read(&self, message: &OwnedMessage) -> anyhow::Result<bool> {
+        let place = place(message);
         if !self.consumer.context().is_new(&place) {
             return Ok(false);
         }
@@ -184,22 +241,25 @@ impl<'a, H: Handler> Session<'a, H> {
         }
     }
 
-    /// None: stopped before.
-    async fn wait_until_due(&self, message: &BorrowedMessage<'_>, stop: &CancellationToken) -> Option<()> {
-        if self.reader.tier.attempt == 0 {
-            return Some(());
+    async fn work(&self, message: OwnedMessage) -> Done {
+        let outcome = self.dispose(&message).await;
+        Done {
+            outcome,
+            place: place(&message),
+            offset: message.offset(),
+            key: message.key().unwrap_or_default().to_owned(),
         }
-        let wait = forward::due(message).duration_since(SystemTime::now()).unwrap_or(Duration::ZERO);
-        // A clock that jumped must not hold the topic: nothing waits longer than its delay.
-        stop.run_until_cancelled(tokio::time::sleep(wait.min(self.reader.tier.delay))).await
     }
 
-    async fn take(&self, message: &BorrowedMessage<'_>) -> anyhow::Result<()> {
-        let outcome = self.dispose(message).await?;
-        let place = (message.topic().to_owned(), message.partition());
-        self.consumer.context().passed(place, message.offset(), matches!(outcome, Outcome::Processed));
+    /// Takes note of what was done; returns its key.
+    fn pass(&self, done: Done) -> anyhow::Result<Vec<u8>> {
+        let Done { outcome, place, offset, key } = done;
+        let outcome = outcome?;
+        let (topic, partition) = place.clone();
+        let next = self.consumer.context().passed(place, offset);
         // Fails when the partition was just given to another: then it is for that one to commit.
-        let _ = self.consumer.store_offset_from_message(message);
+        let _ = self.consumer.store_offset(&topic, partition, next - 1);
+        self.leave();
         let name = match outcome {
             Outcome::Processed => "processed",
             Outcome::Unwanted => "unwanted",
@@ -207,14 +267,21 @@ impl<'a, H: Handler> Session<'a, H> {
             Outcome::Retried => "retried",
             Outcome::DeadLettered => "dead_lettered",
         };
-        let mut attributes = consumption(message.topic(), &self.reader.tier.group);
+        let mut attributes = consumption(&topic, &self.reader.tier.group);
         attributes.push(KeyValue::new("outcome", name));
         METRICS.consumed.add(1, &attributes);
-        Ok(())
+        Ok(key)
+    }
+
+    /// Gives back what the group wants and nothing is in hand of.
+    fn leave(&self) {
+        if let Some(partitions) = self.consumer.context().take_leaving() {
+            self.consumer.context().give_up(&*self.consumer, &partitions);
+        }
     }
 
     /// An error means that nothing is decided and the message has to be read again.
-    async fn dispose(&self, message: &BorrowedMessage<'_>) -> anyhow::Result<Outcome> {
+    async fn dispose(&self, message: &OwnedMessage) -> anyhow::Result<Outcome> {
         let Reader { database, group, handler, forward, tier, .. } = self.reader;
         let key = String::from_utf8_lossy(message.key().unwrap_or_default());
         let headers = forward::headers(message);
@@ -237,7 +304,7 @@ impl<'a, H: Handler> Session<'a, H> {
         let span = spans::process(message.topic(), message.partition(), message.offset(), &tier.group, &event);
         let attempt = async {
             let started = Instant::now();
-            let done = self.act(message, &event).await?;
+            let done = self.act(&event).await?;
             let mut attributes = consumption(message.topic(), &tier.group);
             attributes.extend(done.as_ref().err().map(|error| KeyValue::new("error.type", kind(error))));
             METRICS.process_duration.record(started.elapsed().as_secs_f64(), &attributes);
@@ -253,9 +320,9 @@ impl<'a, H: Handler> Session<'a, H> {
         attempt.instrument(span.clone()).await
     }
 
-    /// Inbox row, effect and position in one transaction. Outer error: the database; inner: the handler. False: known.
-    async fn act(&self, message: &BorrowedMessage<'_>, event: &Event) -> anyhow::Result<Result<bool, HandlerError>> {
-        let Reader { database, group, handler, tier, .. } = self.reader;
+    /// Inbox row and effect in one transaction. Outer error: the database; inner: the handler. False: known.
+    async fn act(&self, event: &Event) -> anyhow::Result<Result<bool, HandlerError>> {
+        let Reader { database, group, handler, .. } = self.reader;
         if let Err(error) = handler.before(event).await {
             return Ok(Err(error));
         }
@@ -269,9 +336,6 @@ impl<'a, H: Handler> Session<'a, H> {
             return Ok(Err(error)); // the transaction is rolled back
         }
         crate::step!(Applied);
-        let place = (message.topic().to_owned(), message.partition());
-        inbox::set_position(&mut transaction, &tier.group, &self.cluster, &place, message.offset() + 1).await?;
-        crate::step!(Positioned);
         database.commit(transaction).await.context("could not commit")?;
         crate::step!(Done);
         Ok(Ok(true))
@@ -279,7 +343,7 @@ impl<'a, H: Handler> Session<'a, H> {
 
     async fn put_aside(
         &self,
-        message: &BorrowedMessage<'_>,
+        message: &OwnedMessage,
         event: &Event,
         failure: &HandlerError,
     ) -> anyhow::Result<Outcome> {
@@ -304,7 +368,6 @@ impl<'a, H: Handler> Session<'a, H> {
         }
     }
 
-    /// Positions past duplicates and failures, which no transaction of an effect wrote.
     async fn write_positions(&self) -> anyhow::Result<()> {
         let moved = self.consumer.context().take_moved();
         if moved.is_empty() {
@@ -333,6 +396,10 @@ impl<'a, H: Handler> Session<'a, H> {
             let _ = tokio::time::timeout(CLOSE_MAX, closed).await;
         }
     }
+}
+
+fn place(message: &OwnedMessage) -> Place {
+    (message.topic().to_owned(), message.partition())
 }
 
 /// The client mends these by itself; what is to be found out is who answers afterwards.

@@ -1,7 +1,8 @@
-//! A reader's seat in its group: where it starts when it is given partitions, and how far it is behind.
+//! A reader's seat in its group: where it starts when it is given partitions, how far it got, how far it is behind, and
+//! that it gives up a partition only when nothing of it is in hand.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -9,7 +10,7 @@ use rdkafka::{
     ClientContext, Offset, Statistics, TopicPartitionList,
     client::Client,
     consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol, StreamConsumer},
-    error::KafkaError,
+    error::{KafkaError, KafkaResult},
     types::RDKafkaRespErr,
 };
 use tracing::{debug, info, warn};
@@ -25,6 +26,16 @@ struct Positions {
     moved: HashMap<Place, i64>,
     /// The partitions that are ours now; true until the inbox was asked how far somebody else got meanwhile.
     ours: HashMap<Place, bool>,
+    in_hand: HashMap<Place, InHand>,
+    /// Wanted back by the group, and kept until nothing of them is in hand.
+    leaving: Option<TopicPartitionList>,
+}
+
+/// Of one partition: what was begun and not ended, and one past the last that was begun.
+#[derive(Debug, Default)]
+struct InHand {
+    offsets: BTreeSet<i64>,
+    end: i64,
 }
 
 pub(super) struct Seat {
@@ -47,15 +58,43 @@ impl Seat {
         self.positions().ours.get_mut(place).is_some_and(std::mem::take)
     }
 
-    /// `offset` was dealt with; `written` when the inbox has that already.
-    pub(super) fn passed(&self, place: Place, offset: i64, written: bool) {
+    /// Work on `offset` begins. False: its partition is about to be another's, who will do it.
+    pub(super) fn begin(&self, place: &Place, offset: i64) -> bool {
         let mut positions = self.positions();
-        if !written {
-            positions.moved.insert(place.clone(), offset + 1);
-        } else {
-            positions.moved.remove(&place);
+        if positions.leaving.as_ref().is_some_and(|leaving| leaving.find_partition(&place.0, place.1).is_some()) {
+            return false;
         }
-        positions.next.insert(place, offset + 1);
+        let in_hand = positions.in_hand.entry(place.clone()).or_default();
+        in_hand.offsets.insert(offset);
+        in_hand.end = in_hand.end.max(offset + 1);
+        true
+    }
+
+    /// `offset` was dealt with. Returns the offset up to which everything was.
+    pub(super) fn passed(&self, place: Place, offset: i64) -> i64 {
+        let mut positions = self.positions();
+        let in_hand = positions.in_hand.entry(place.clone()).or_default();
+        in_hand.offsets.remove(&offset);
+        let next = in_hand.offsets.first().copied().unwrap_or(in_hand.end);
+        positions.moved.insert(place.clone(), next);
+        positions.next.insert(place, next);
+        next
+    }
+
+    /// What is in hand will not be worked on: the session ends.
+    pub(super) fn drop_all(&self) {
+        self.positions().in_hand.clear();
+    }
+
+    /// The partitions to give up, once nothing of them is in hand any more.
+    pub(super) fn take_leaving(&self) -> Option<TopicPartitionList> {
+        let mut positions = self.positions();
+        let leaving = positions.leaving.take()?;
+        if positions.is_busy(&leaving) {
+            positions.leaving = Some(leaving);
+            return None;
+        }
+        Some(leaving)
     }
 
     /// Positions that only memory knows.
@@ -77,18 +116,47 @@ impl Seat {
             if let Err(error) = element.set_offset(offset) {
                 warn!("could not set the start of {}/{}: {error}", place.0, place.1);
             }
+            positions.in_hand.remove(&place);
             positions.ours.insert(place, true);
         }
     }
 
-    /// What was not written yet is for the next owner to find out: writing it later would take back what that one wrote.
-    fn stand_up(&self, partitions: &TopicPartitionList) {
+    /// Gives partitions back. What was not written yet is for the next owner to find out: writing it later would take back
+    /// what that one wrote.
+    pub(super) fn give_up(&self, consumer: &impl Consumer<Self>, partitions: &TopicPartitionList) {
         let mut positions = self.positions();
         for element in partitions.elements() {
             let place = (element.topic().to_owned(), element.partition());
             positions.ours.remove(&place);
             positions.moved.remove(&place);
         }
+        drop(positions);
+        let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        let outcome = if cooperative { consumer.incremental_unassign(partitions) } else { consumer.unassign() };
+        self.tell("gave up", partitions, outcome);
+    }
+
+    fn tell(&self, what: &str, partitions: &TopicPartitionList, outcome: KafkaResult<()>) {
+        match outcome {
+            Ok(()) if partitions.count() > 0 => {
+                let elements = partitions.elements();
+                let places: Vec<_> =
+                    elements.iter().map(|element| format!("{}/{}", element.topic(), element.partition())).collect();
+                let (group, places) = (&self.group, places.join(", "));
+                info!(messaging.consumer.group.name = group, "consumer {group} {what} {places}");
+            }
+            Ok(()) => {}
+            Err(error) => warn!("could not follow a rebalance: {error}"),
+        }
+    }
+}
+
+impl Positions {
+    fn is_busy(&self, partitions: &TopicPartitionList) -> bool {
+        partitions.elements().iter().any(|element| {
+            let place = (element.topic().to_owned(), element.partition());
+            self.in_hand.get(&place).is_some_and(|in_hand| !in_hand.offsets.is_empty())
+        })
     }
 }
 
@@ -117,35 +185,23 @@ impl ClientContext for Seat {
 }
 
 impl ConsumerContext for Seat {
-    /// Called while the reader polls, so between two messages: nothing of ours is at work in a partition that is taken.
-    /// Cooperative: only what changes hands is named, everything else is read on.
+    /// Cooperative: only what changes hands is named, everything else is read on. librdkafka waits with a partition's
+    /// next owner until it is unassigned here, so one with messages in hand is given up when they are done.
     fn rebalance(&self, consumer: &BaseConsumer<Self>, what: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
-        let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
-        let outcome = if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+        if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             self.sit_down(partitions);
-            if cooperative { consumer.incremental_assign(partitions) } else { consumer.assign(partitions) }
+            let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+            let outcome =
+                if cooperative { consumer.incremental_assign(partitions) } else { consumer.assign(partitions) };
+            self.tell("was given", partitions, outcome);
         } else {
-            self.stand_up(partitions);
-            if cooperative { consumer.incremental_unassign(partitions) } else { consumer.unassign() }
-        };
-        match outcome {
-            Ok(()) if partitions.count() > 0 => {
-                let told =
-                    if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS { "was given" } else { "gave up" };
-                let places: Vec<_> = partitions
-                    .elements()
-                    .iter()
-                    .map(|element| format!("{}/{}", element.topic(), element.partition()))
-                    .collect();
-                info!(
-                    messaging.consumer.group.name = self.group,
-                    "consumer {} {told} {}",
-                    self.group,
-                    places.join(", ")
-                );
+            let mut positions = self.positions();
+            if positions.is_busy(partitions) {
+                positions.leaving = Some(partitions.clone());
+            } else {
+                drop(positions);
+                self.give_up(consumer, partitions);
             }
-            Ok(()) => {}
-            Err(error) => warn!("could not follow a rebalance: {error}"),
         }
     }
 }

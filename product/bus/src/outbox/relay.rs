@@ -23,7 +23,7 @@ use super::rows::{self, Row, Sent};
 use crate::{
     Event, KafkaArgs, Topic, create_topics,
     database::Database,
-    kafka::{Connected, Quiet, cluster_id, end_offset},
+    kafka::{Connected, Quiet, answers, cluster_id, end_offset},
     measure::{Backlog, METRICS, destination},
     outage::Outage,
     spans,
@@ -154,8 +154,12 @@ impl Relay {
         let mut drain_until = None;
         loop {
             if checked.elapsed() >= CLOCK {
-                session.check().await?;
                 self.keep_house().await?;
+                if session.is_answered().await? {
+                    outage.over();
+                } else {
+                    outage.failed(&anyhow::anyhow!("no broker answers"), stop).await;
+                }
                 checked = Instant::now();
             }
             if stop.is_cancelled() && *drain_until.get_or_insert_with(|| Instant::now() + DRAIN_MAX) < Instant::now() {
@@ -245,19 +249,17 @@ impl<'a> Session<'a> {
         self.ends.lock().expect("no code panics while it holds the ends")
     }
 
-    async fn check(&self) -> anyhow::Result<()> {
-        let cluster = cluster_id(&self.producer).await?;
-        anyhow::ensure!(cluster == self.cluster, "the broker is another cluster now");
-        Ok(())
+    async fn is_answered(&self) -> anyhow::Result<bool> {
+        answers(&self.producer, &self.cluster).await
     }
 
-    /// Over when the broker that messages are on their way to is away, is another one now, or takes too long. A client
-    /// that waits for the confirmation of a broker that died waits in vain, also when another is there in its place.
+    /// Over when the broker that messages are on their way to is another one now, or takes too long. A client that waits
+    /// for the confirmation of a broker that died waits in vain, also when another is there in its place.
     async fn doubt(&self) -> anyhow::Error {
         let given_up = Instant::now() + BATCH_TIME_MAX;
         while Instant::now() < given_up {
             tokio::time::sleep(CLOCK).await;
-            if let Err(doubt) = self.check().await {
+            if let Err(doubt) = self.is_answered().await {
                 return doubt;
             }
         }
