@@ -47,6 +47,15 @@ impl Settings {
     }
 }
 
+/// How events that were on their way arrived.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Drained {
+    /// What waited at first.
+    pub(crate) backlog: f64,
+    /// None: not all arrived as long as we had patience.
+    pub(crate) after: Option<Duration>,
+}
+
 pub(crate) struct Lab {
     pub(crate) settings: Settings,
     pub(crate) telemetry: Telemetry,
@@ -148,20 +157,25 @@ impl Lab {
     }
 
     /// Lets everything that is still on its way arrive, whoever it was left to. Afterwards no work waits anywhere.
-    pub(crate) async fn settle(&self, patience: Duration) -> anyhow::Result<Duration> {
+    pub(crate) async fn settle(&self, patience: Duration) -> anyhow::Result<()> {
         self.orders()?.all("events").await?;
-        self.drained(patience).await
+        let drained = self.drained(patience).await?;
+        anyhow::ensure!(drained.after.is_some(), "{:.0} events still wait after {patience:?}", drained.backlog);
+        Ok(())
     }
 
-    /// Waits until the outbox is empty and no consumer has anything left to take; returns how long that took.
-    pub(crate) async fn drained(&self, patience: Duration) -> anyhow::Result<Duration> {
+    /// Waits until the outbox is empty and no consumer has anything left to take.
+    pub(crate) async fn drained(&self, patience: Duration) -> anyhow::Result<Drained> {
         let started = Instant::now();
+        let mut backlog = None;
         loop {
-            if self.outbox_pending().await? == 0 && self.lag().await? == Some(0.0) {
-                return Ok(started.elapsed());
+            let (pending, lag) = (self.outbox_pending().await? as f64, self.lag().await?);
+            let backlog = *backlog.get_or_insert(pending + lag.unwrap_or(0.0));
+            if pending == 0.0 && lag == Some(0.0) {
+                return Ok(Drained { backlog, after: Some(started.elapsed()) });
             }
             if started.elapsed() > patience {
-                bail!("events still wait {patience:?} after the load ended");
+                return Ok(Drained { backlog, after: None });
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }

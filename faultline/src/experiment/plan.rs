@@ -47,6 +47,8 @@ pub(crate) struct Plan {
     /// Requests a second when no knee is looked for.
     pub(crate) rate: f64,
     pub(crate) rounds: Vec<Rounds>,
+    /// How often a window is measured until it counts.
+    pub(crate) attempts: usize,
     pub(crate) knee_time: Duration,
     /// The fault of the claim: jobs and analytics held down.
     pub(crate) held_down: FaultTimes,
@@ -93,6 +95,7 @@ impl Plan {
                 time_min: seconds(18),
                 time_max: seconds(18),
             }],
+            attempts: 1,
             knee_time: seconds(10),
             held_down: FaultTimes { before: seconds(12), fault: seconds(15), after: seconds(5) },
             fault: FaultTimes { before: seconds(12), fault: seconds(15), after: seconds(5) },
@@ -123,6 +126,7 @@ impl Plan {
                 rounds(70.0, &[Arm::Inline, Arm::Events], seconds(25)),
                 rounds(90.0, &[Arm::Inline, Arm::Events], seconds(25)),
             ],
+            attempts: 2,
             knee_time: seconds(12),
             held_down: FaultTimes { before: seconds(60), fault: seconds(60), after: seconds(20) },
             fault: FaultTimes { before: seconds(20), fault: seconds(25), after: seconds(15) },

@@ -13,7 +13,7 @@ use super::phases::{claims, faults, knee, rollback, rounds, scaling, work};
 use super::plan::{Phase, Plan};
 use super::report::{Memory, ProcessMemory, Report};
 use super::telemetry::Period;
-use super::window::{self, Order, WARM_UP, Window};
+use super::window::{self, Order, Unfit, WARM_UP, Window};
 use crate::experiment::arm::Arm;
 use crate::experiment::samples::Outcome;
 
@@ -35,6 +35,8 @@ pub(crate) struct Experiment {
     account: Account,
     totals: Counted,
     uncounted: bool,
+    /// The arm whose window was the last, when nothing of it is left to be done; none when that is not known.
+    left_by: Option<Arm>,
 }
 
 impl Experiment {
@@ -51,6 +53,7 @@ impl Experiment {
             account: Account::default(),
             totals: Counted::default(),
             uncounted: false,
+            left_by: None,
         }
     }
 
@@ -90,6 +93,7 @@ impl Experiment {
         self.say("starting the stack");
         let lab = Lab::start(settings, Cores::available()).await?;
         self.lab = Some(lab);
+        self.left_by = None;
         // The order counts: parts started with all cores in sight and made as many threads.
         super::processes::pin(std::process::id(), &self.lab()?.parts.cores.others())
     }
@@ -170,12 +174,16 @@ impl Experiment {
             order.time.as_secs_f64()
         ));
         self.left = self.left.saturating_sub(order.time + WARM_UP + BETWEEN);
-        let (window, done) = window::measure(self.lab()?, number, order, during).await?;
+        // What a monolith's window leaves are events for whoever is extracted next: of no concern to another monolith's.
+        let settle = self.left_by.is_none_or(|left_by| order.arm.has_events() && !left_by.has_events());
+        self.left_by = None;
+        let (window, done) = window::measure(self.lab()?, number, order, settle, during).await?;
+        self.left_by = (window.unfit != Some(Unfit::Undrained)).then_some(window.order.arm);
         let intents = self.acknowledged(&window)?;
         self.account.add(window.order.arm, intents);
         self.remember_memory(&window);
         let pay = window.samples.latency(super::PAY);
-        let outcome = window.excluded.as_ref().map_or("counts".to_owned(), |why| format!("does not count: {why}"));
+        let outcome = window.unfit.as_ref().map_or("counts".to_owned(), |why| format!("does not count: {why}"));
         self.say(&format!(
             "    {} requests, {} failed, p95 of creating a payment {:.0} ms; {outcome}",
             window.samples.len(),
@@ -192,10 +200,13 @@ impl Experiment {
         counting::acknowledged(&self.lab()?.data_dir().join("product/ledger.jsonl"), &window.ledger)
     }
 
-    pub(crate) async fn count(&self, account: &Account) -> anyhow::Result<Counted> {
+    pub(crate) async fn count(&mut self, account: &Account) -> anyhow::Result<Counted> {
+        self.left_by = None;
         let lab = self.lab()?;
         lab.settle(EVIDENCE_PATIENCE).await?;
-        account.settle(lab, EVIDENCE_PATIENCE).await
+        let counted = account.settle(lab, EVIDENCE_PATIENCE).await?;
+        self.left_by = Some(Arm::Events);
+        Ok(counted)
     }
 
     async fn rounds(&mut self) -> anyhow::Result<()> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use super::arm::Arm;
-use super::lab::{Lab, now_us};
+use super::lab::{Drained, Lab, now_us};
 use super::parts::Costs;
 use super::report::{Indicators, WindowRow};
 use super::samples::{Outcome, Samples};
@@ -24,6 +24,8 @@ const LATE_P99_MAX_MS: f64 = 10.0;
 const GENERATOR_BUSY_MAX_PCT: f64 = 95.0;
 /// Beyond it an arrival is not sent. Far above what 10 s of patience can hold at any rate we try.
 const IN_FLIGHT_MAX: u32 = 8_192;
+/// Spans are sent once a second; where nothing else is waited for, this is, so that questions find the last of them.
+const TELEMETRY_AGE_MAX: Duration = Duration::from_millis(1_500);
 /// After its time the load waits for answers under way, 10 s each at most, and repeats some.
 const LOAD_PATIENCE: Duration = Duration::from_secs(45);
 
@@ -61,12 +63,33 @@ pub(crate) struct Window {
     pub(crate) drained: Option<Duration>,
     pub(crate) indicators: Indicators,
     pub(crate) calls: Option<Calls>,
-    pub(crate) excluded: Option<String>,
+    pub(crate) unfit: Option<Unfit>,
+}
+
+/// Why a window does not count.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Unfit {
+    /// The generator was late, or its core too busy: nothing is known about the product.
+    Generator(String),
+    /// The generator left requests out: too many were under way.
+    Skipped(u64),
+    /// Its events had not all arrived when our patience ended.
+    Undrained,
+}
+
+impl std::fmt::Display for Unfit {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Unfit::Generator(why) => formatter.write_str(why),
+            Unfit::Skipped(count) => write!(formatter, "the generator left out {count} requests"),
+            Unfit::Undrained => formatter.write_str("its events had not all arrived in time"),
+        }
+    }
 }
 
 impl Window {
     pub(crate) fn counts(&self) -> bool {
-        self.excluded.is_none()
+        self.unfit.is_none()
     }
 
     pub(crate) fn row(&self) -> WindowRow {
@@ -82,7 +105,7 @@ impl Window {
             failed: self.samples.count(Outcome::Failed),
             skipped: self.samples.count(Outcome::Skipped),
             drained_s: self.drained.map(|time| time.as_secs_f64()),
-            excluded: self.excluded.clone(),
+            excluded: self.unfit.as_ref().map(Unfit::to_string),
             core_busy_pct: self.core_busy_pct.clone(),
             cpu_seconds: self.cpu_seconds.clone(),
             indicators: self.indicators.clone(),
@@ -100,12 +123,15 @@ pub(crate) async fn measure<F>(
     lab: &Lab,
     number: usize,
     order: Order,
+    settle: bool,
     during: impl FnOnce(i64) -> F,
 ) -> anyhow::Result<(Window, F::Output)>
 where
     F: Future<Output: Send>,
 {
-    lab.settle(order.drain_max).await.context("before the window")?;
+    if settle {
+        lab.settle(order.drain_max).await.context("before the window")?;
+    }
     lab.enter(order.arm).await?;
     let ledger_file = lab.data_dir().join("product/ledger.jsonl");
     let ledger_before = bytes(&ledger_file);
@@ -121,18 +147,21 @@ where
     let samples = Samples::read(&samples_file)?;
     let ledger = ledger_before..bytes(&ledger_file);
     // Events of a monolith stay where they are until something is extracted: nobody waits for them.
-    let (backlog, drained) = match order.arm.has_events() {
-        true => (backlog(lab).await?, lab.drained(order.drain_max).await.ok()),
-        false => (0.0, None),
+    let drained = match order.arm.has_events() {
+        true => Some(lab.drained(order.drain_max).await?),
+        false => None,
     };
     let after = lab.parts.costs()?;
+    let settled_us = now_us();
+    if drained.is_none() {
+        tokio::time::sleep(TELEMETRY_AGE_MAX).await;
+    }
 
     let first_us = samples.first_us().unwrap_or(begun_us);
     let period = Period {
         from_us: first_us + WARM_UP.as_micros() as i64,
         to_us: first_us + (WARM_UP + order.time).as_micros() as i64,
     };
-    let settled_us = now_us();
     let core_busy_pct = at_end.busy_pct(&before);
     let mut indicators = lab.telemetry.indicators(period).await?;
     let loaded_s = (ended_us - begun_us) as f64 / 1e6;
@@ -140,7 +169,7 @@ where
     indicators.product_cpu_pct = Some(100.0 * product_seconds(order.arm, &at_end, &before) / loaded_s.max(1.0));
     let calls = lab.telemetry.calls(Period { from_us: begun_us, to_us: settled_us }).await.ok();
     let measured = samples.between(period.from_us, period.to_us);
-    let excluded = unfit(lab, &order, &measured, &core_busy_pct, drained);
+    let unfit = unfit(lab, &order, &measured, &core_busy_pct, drained);
     let window = Window {
         number,
         period,
@@ -151,11 +180,11 @@ where
         cpu_seconds: after.used_since(&before),
         costs_after: after,
         core_busy_pct,
-        backlog,
-        drained,
+        backlog: drained.map_or(0.0, |drained| drained.backlog),
+        drained: drained.and_then(|drained| drained.after),
         indicators,
         calls,
-        excluded,
+        unfit,
         order,
     };
     Ok((window, during))
@@ -202,11 +231,6 @@ async fn load(lab: &Lab, order: &Order, samples: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn backlog(lab: &Lab) -> anyhow::Result<f64> {
-    let pending = lab.outbox_pending().await? as f64;
-    Ok(pending + lab.lag().await?.unwrap_or(0.0))
-}
-
 /// Mean busy share of these cores.
 pub(crate) fn product_busy_pct(cores: Vec<usize>, busy_pct: &[f64]) -> Option<f64> {
     mean(cores.into_iter().filter_map(|core| busy_pct.get(core).copied()))
@@ -217,24 +241,21 @@ pub(crate) fn product_seconds(arm: Arm, after: &Costs, before: &Costs) -> f64 {
     arm.parts().iter().filter_map(|name| used.get(*name)).sum()
 }
 
-/// Why the window does not count.
-fn unfit(lab: &Lab, order: &Order, samples: &Samples, busy: &[f64], drained: Option<Duration>) -> Option<String> {
-    let skipped = samples.count(Outcome::Skipped);
-    if skipped > 0 {
-        return Some(format!("the generator left out {skipped} requests"));
-    }
+fn unfit(lab: &Lab, order: &Order, samples: &Samples, busy: &[f64], drained: Option<Drained>) -> Option<Unfit> {
     let late = samples.late_p99_ms();
     if late > LATE_P99_MAX_MS {
-        return Some(format!("one request in a hundred left more than {late:.0} ms late"));
+        return Some(Unfit::Generator(format!("one request in a hundred left more than {late:.0} ms late")));
     }
     // Where the product shares that core, being busy is its own doing.
-    let shared = lab.parts.cores.product(order.arm).iter().any(|core| lab.parts.cores.others().contains(core));
     let others = lab.parts.cores.others();
+    let shared = lab.parts.cores.product(order.arm).iter().any(|core| others.contains(core));
     let most = others.iter().filter_map(|core| busy.get(*core)).copied().fold(0.0, f64::max);
     if !shared && most > GENERATOR_BUSY_MAX_PCT {
-        return Some(format!("the generator's core was {most:.0} % busy"));
+        return Some(Unfit::Generator(format!("the generator's core was {most:.0} % busy")));
     }
-    (order.arm.has_events() && drained.is_none()).then(|| "its events had not all arrived in time".to_owned())
+    let skipped = samples.count(Outcome::Skipped);
+    let undrained = drained.is_some_and(|drained| drained.after.is_none());
+    (skipped > 0).then_some(Unfit::Skipped(skipped)).or(undrained.then_some(Unfit::Undrained))
 }
 
 fn bytes(file: &Path) -> u64 {

@@ -11,8 +11,6 @@ use crate::experiment::stats::{Dice, Estimate, Pair, reduction};
 use crate::experiment::window::{Order, Window};
 
 const DRAIN_MAX: Duration = Duration::from_secs(120);
-/// A window that does not count is measured again this often.
-const ATTEMPTS: usize = 2;
 const P95: f64 = 0.95;
 /// What the claim asks for, of each endpoint and arm.
 const SAMPLES_MIN: u64 = 1_000;
@@ -41,7 +39,7 @@ pub(crate) async fn run(
         dice.shuffle(&mut arms);
         let mut windows = BTreeMap::new();
         for arm in arms {
-            for _ in 0..ATTEMPTS {
+            for _ in 0..experiment.plan.attempts {
                 let order = Order {
                     purpose: format!("{}, round {}", side.what, round + 1),
                     arm,

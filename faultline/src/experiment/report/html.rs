@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::document::Block;
+use super::document::{Block, holds_figures};
 use super::plot::escape;
 
 const STYLE: &str = include_str!("page.css");
@@ -38,12 +38,14 @@ pub(super) fn render(document: &[Block]) -> String {
 }
 
 fn table(head: &[String], rows: &[Vec<String>]) -> String {
-    let cells = |tag: &str, cells: &[String]| {
-        let cells: String = cells.iter().map(|cell| format!("<{tag}>{}</{tag}>", inline(cell))).collect();
-        format!("<tr>{cells}</tr>\n")
+    let classes: Vec<&str> =
+        (0..head.len()).map(|column| if holds_figures(rows, column) { " class=\"figure\"" } else { "" }).collect();
+    let line = |tag: &str, cells: &[String]| {
+        let cells = cells.iter().zip(&classes).map(|(cell, class)| format!("<{tag}{class}>{}</{tag}>", inline(cell)));
+        format!("<tr>{}</tr>\n", cells.collect::<String>())
     };
-    let rows: String = rows.iter().map(|row| cells("td", row)).collect();
-    format!("<div class=\"wide\"><table><thead>{}</thead><tbody>\n{rows}</tbody></table></div>", cells("th", head))
+    let body: String = rows.iter().map(|row| line("td", row)).collect();
+    format!("<div class=\"wide\"><table><thead>{}</thead><tbody>\n{body}</tbody></table></div>", line("th", head))
 }
 
 /// The two marks that the document uses: `code` and **strong**.
@@ -73,6 +75,13 @@ mod tests {
     fn marks_become_tags_and_everything_else_is_text() {
         assert_eq!(inline("**5 %** of `a<b`"), "<strong>5 %</strong> of <code>a&lt;b</code>");
         assert_eq!(inline("2 ** 3 and ` alone"), "2 ** 3 and ` alone");
+    }
+
+    #[test]
+    fn columns_of_figures_align_at_the_right() {
+        let rows = [["a", "1.5"], ["b", "–"], ["3 c", "-2"]].map(|row| row.map(str::to_owned).to_vec());
+        let table = table(&["name".to_owned(), "ms".to_owned()], &rows);
+        assert!(table.contains("<td>a</td><td class=\"figure\">1.5</td>"), "{table}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::document::Block;
+use super::document::{Block, holds_figures};
 
 pub(super) fn render(document: &[Block]) -> String {
     let mut text = String::new();
@@ -38,7 +38,7 @@ fn table(text: &mut String, head: &[String], rows: &[Vec<String>]) {
         format!("| {} |\n", cells.join(" | "))
     };
     text.push_str(&line(head));
-    let rules = head.iter().enumerate().map(|(column, _)| if column == 0 { "---|" } else { "---:|" });
+    let rules = (0..head.len()).map(|column| if holds_figures(rows, column) { "---:|" } else { "---|" });
     let _ = writeln!(text, "|{}", rules.collect::<String>());
     rows.iter().for_each(|row| text.push_str(&line(row)));
     text.push('\n');

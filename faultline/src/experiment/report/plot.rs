@@ -13,7 +13,7 @@ const LINES_HEIGHT: f64 = 300.0;
 /// Of a row of bars.
 const ROW: f64 = 30.0;
 /// Room for the names of rows.
-const NAMES: f64 = 190.0;
+const NAMES: f64 = 250.0;
 /// The page defines as many colours.
 const COLOURS: usize = 6;
 const TICKS: f64 = 6.0;

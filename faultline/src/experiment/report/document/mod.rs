@@ -14,11 +14,17 @@ pub(super) enum Block {
     Heading(u8, String),
     Text(String),
     List(Vec<String>),
-    /// The first column is text, the others are figures.
     Table(Vec<String>, Vec<Vec<String>>),
     Code(String),
     /// Caption and SVG.
     Figure(String, String),
+}
+
+/// Whether a column of these rows holds figures, which align at their right end.
+pub(super) fn holds_figures(rows: &[Vec<String>], column: usize) -> bool {
+    let mut cells = rows.iter().filter_map(|row| row.get(column));
+    // A dash is a figure that was not measured.
+    cells.all(|cell| cell.starts_with(|first: char| first.is_ascii_digit() || "+-–".contains(first)) && cell.len() < 40)
 }
 
 pub(super) fn compose(report: &Report) -> Vec<Block> {
