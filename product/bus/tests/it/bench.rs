@@ -4,7 +4,7 @@
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
 
 use product_bus::{
-    Event, KafkaArgs, Topic,
+    Event, INLINE, KafkaArgs, Topic,
     broker::{self, Broker},
     consumer::{self, ConsumerConfig, Handler, HandlerError},
     database::{Database, Dialect},
@@ -110,15 +110,33 @@ pub(crate) struct Product {
 
 impl Product {
     pub(crate) async fn start(database: Database, broker: &TestBroker) -> Self {
+        Self::start_with(database, broker, |relay| relay).await
+    }
+
+    pub(crate) async fn start_with(
+        database: Database,
+        broker: &TestBroker,
+        change: impl FnOnce(outbox::Relay) -> outbox::Relay,
+    ) -> Self {
         outbox::migrate(&database).await.expect("tables");
         let topic = broker.topic();
         let relay = outbox::Relay::new(database.clone(), broker.kafka(), "test", vec![topic.clone()]);
+        let relay = change(relay);
         let waker = relay.waker();
         Self { database, topic, waker, relay: Running::spawn(|stop| relay.run(stop)) }
     }
 
     pub(crate) async fn say(&self, key: &str, data: Value) -> Event {
-        let event = Event::new("thing.happened", key, data);
+        self.tell(Event::new("thing.happened", key, data)).await
+    }
+
+    /// An event that nobody waits for.
+    pub(crate) async fn say_inline(&self, key: &str, data: Value) -> Event {
+        let extensions = [("jobs".to_owned(), INLINE.to_owned())].into();
+        self.tell(Event { extensions, ..Event::new("thing.happened", key, data) }).await
+    }
+
+    async fn tell(&self, event: Event) -> Event {
         let mut transaction = self.database.begin().await.expect("a transaction");
         outbox::enqueue(&mut transaction, &self.topic.name, &event).await.expect("a row");
         transaction.commit().await.expect("a commit");

@@ -1,8 +1,10 @@
 //! Events from an outbox through the embedded broker to effects.
 
 mod bench;
+mod gate;
 mod hostile;
 mod injection;
+mod migrations;
 mod replay;
 
 use std::collections::BTreeMap;
