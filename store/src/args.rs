@@ -10,8 +10,8 @@ pub struct Args {
     #[arg(long, env = "FAULTLINE_DATA_DIR", default_value = "./data")]
     pub data_dir: PathBuf,
 
-    /// Seal a segment at this size, bytes; what one compaction holds in memory about three times
-    #[arg(long, env = "FAULTLINE_SEGMENT_BYTES_MAX", default_value_t = 64 << 20)]
+    /// Seal a segment at this size, bytes; what one compaction holds in memory about twice. Fewer make row groups too small to stay
+    #[arg(long, env = "FAULTLINE_SEGMENT_BYTES_MAX", default_value_t = 48 << 20)]
     pub segment_bytes_max: u64,
 
     /// Seal a segment at this age, milliseconds; shorter makes more small files, longer makes queries read more of the log
@@ -26,8 +26,8 @@ pub struct Args {
     #[arg(long, env = "FAULTLINE_COMMIT_BYTES_MAX", default_value_t = 8 << 20)]
     pub commit_bytes_max: usize,
 
-    /// Rows received and not yet durable, bytes of memory over all signals; beyond it requests are refused
-    #[arg(long, env = "FAULTLINE_UNWRITTEN_BYTES_MAX", default_value_t = 256 << 20)]
+    /// Rows received and not yet durable, bytes of memory over all signals; beyond it requests are refused. Two requests of the largest size
+    #[arg(long, env = "FAULTLINE_UNWRITTEN_BYTES_MAX", default_value_t = 128 << 20)]
     pub unwritten_bytes_max: usize,
 
     /// Requests received and not yet durable, per signal; beyond it requests are refused
@@ -60,11 +60,11 @@ impl Args {
     pub fn new(data_dir: impl Into<PathBuf>) -> Args {
         Args {
             data_dir: data_dir.into(),
-            segment_bytes_max: 64 << 20,
+            segment_bytes_max: 48 << 20,
             segment_age_max_ms: 10_000,
             commit_delay_max_ms: 2,
             commit_bytes_max: 8 << 20,
-            unwritten_bytes_max: 256 << 20,
+            unwritten_bytes_max: 128 << 20,
             unwritten_requests_max: 8192,
             log_bytes_max: 1 << 30,
             disk_free_bytes_min: 512 << 20,

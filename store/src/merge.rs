@@ -20,7 +20,7 @@ use crate::layout::{self, folder};
 use crate::maintenance::{Stop, Worked, discard};
 use crate::manifest::{Manifest, Parquet};
 use crate::order::{BATCH_ROWS, Order};
-use crate::parquet_file::{GROUP_BYTES_MAX, GROUP_ROWS_MAX, ParquetFile, Shape, Source};
+use crate::parquet_file::{GROUP_BYTES_LARGE, GROUP_ROWS_LARGE, GROUP_ROWS_MAX, ParquetFile, Shape, Source};
 use crate::shared::Shared;
 use crate::{StoreError, lock};
 
@@ -147,7 +147,7 @@ fn plan(groups: impl Iterator<Item = (GroupId, usize, usize)>) -> Vec<Piece> {
         many => pieces.push(Piece::Sort(many.to_vec())),
     };
     for (group, rows, bytes) in groups {
-        if rows >= GROUP_ROWS_MAX / 2 || bytes >= GROUP_BYTES_MAX / 2 {
+        if rows >= GROUP_ROWS_LARGE || bytes >= GROUP_BYTES_LARGE {
             pieces.push(Piece::Copy(group));
             continue;
         }
@@ -351,14 +351,15 @@ mod tests {
     #[test]
     fn small_groups_are_sorted_together_and_large_ones_copied() {
         use super::Piece::{Copy, Sort};
-        let (large, half) = (GROUP_ROWS_MAX, GROUP_ROWS_MAX / 2 - 1);
+        let (large, third) = (GROUP_ROWS_LARGE, GROUP_ROWS_LARGE - 1);
         let of = |rows: &[usize]| plan(rows.iter().enumerate().map(|(file, rows)| ((file, 0), *rows, *rows)));
         assert_eq!(of(&[large, 10, large, 20]), [Copy((0, 0)), Copy((2, 0)), Sort(vec![(1, 0), (3, 0)])]);
         assert_eq!(
-            of(&[half, half, half, half, 9]),
-            [Sort(vec![(0, 0), (1, 0)]), Sort(vec![(2, 0), (3, 0)]), Copy((4, 0))]
+            of(&[third, third, third, third, 9]),
+            [Sort(vec![(0, 0), (1, 0), (2, 0)]), Sort(vec![(3, 0), (4, 0)])]
         );
-        assert_eq!(plan([((0, 0), 10, GROUP_BYTES_MAX)].into_iter()), [Copy((0, 0))]);
+        assert_eq!(of(&[large, 9]), [Copy((0, 0)), Copy((1, 0))]);
+        assert_eq!(plan([((0, 0), 10, GROUP_BYTES_LARGE)].into_iter()), [Copy((0, 0))]);
     }
 
     #[test]

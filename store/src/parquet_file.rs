@@ -32,6 +32,9 @@ use crate::{layout, order};
 /// makes one or two.
 pub(crate) const GROUP_ROWS_MAX: usize = if cfg!(test) { 16 << 10 } else { 128 << 10 };
 pub(crate) const GROUP_BYTES_MAX: usize = 32 << 20;
+/// A group of this many rows or bytes stays as it is: sorted together with others it would be hardly smaller or quicker.
+pub(crate) const GROUP_ROWS_LARGE: usize = GROUP_ROWS_MAX / 3;
+pub(crate) const GROUP_BYTES_LARGE: usize = GROUP_BYTES_MAX / 2;
 /// How often the bloom filter of a row group sends a search for a trace into it in vain.
 const BLOOM_FILTER_FALSE_POSITIVES: f64 = 0.01;
 /// A dictionary of all trace ids of a group fits.
@@ -60,7 +63,7 @@ pub(crate) enum Effort {
 
 impl Effort {
     pub(crate) fn of(rows: usize) -> Effort {
-        if rows < GROUP_ROWS_MAX / 2 { Effort::Fast } else { Effort::Small }
+        if rows < GROUP_ROWS_LARGE { Effort::Fast } else { Effort::Small }
     }
 }
 
