@@ -22,6 +22,9 @@ fn headers<'a>(id: &'a str, time: &'a str) -> Vec<(&'a str, &'a str)> {
     ]
 }
 
+/// Headers, body, and what is wrong with them.
+type Bad<'a> = (Vec<(&'a str, &'a str)>, &'a [u8], &'a str);
+
 const NOON: &str = "2026-11-22T12:00:00Z";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,7 +39,7 @@ async fn what_is_no_event_goes_to_the_dead_letters_and_holds_up_nobody() {
     let without = |name: &str| headers(&id, NOON).into_iter().filter(|(found, _)| *found != name).collect::<Vec<_>>();
     let with = |name: &'static str, value: &'static str| [without(name), vec![(name, value)]].concat();
     let body = br#"{"n":1}"#.as_slice();
-    let bad: Vec<(Vec<(&str, &str)>, &[u8], &str)> = vec![
+    let bad: Vec<Bad<'_>> = vec![
         (vec![], b"", "header ce_time is missing"),
         (without("ce_id"), body, "header ce_id is missing"),
         (with("ce_id", "7"), body, "header ce_id does not parse"),
