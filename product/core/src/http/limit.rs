@@ -51,9 +51,17 @@ mod tests {
     use axum::http::StatusCode;
     use axum::middleware::from_fn_with_state;
     use axum::routing::get;
+    use clap::Parser;
     use tower::ServiceExt;
 
     use super::*;
+    use crate::LimitArgs;
+
+    #[derive(Parser)]
+    struct Settings {
+        #[command(flatten)]
+        limits: LimitArgs,
+    }
 
     async fn answer(places: usize, handler: impl Future<Output = ()> + Clone + Send + Sync + 'static) -> Response {
         let router = Router::new()
@@ -68,6 +76,26 @@ mod tests {
         let full = answer(0, std::future::ready(())).await;
         assert_eq!(full.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(full.headers()["retry-after"], "1");
+    }
+
+    #[tokio::test]
+    async fn a_network_has_its_share_of_guesses_and_this_machine_needs_none() {
+        let mut args = Settings::parse_from(["core"]).limits;
+        args.core_network_sign_ins_burst = 2;
+        let limits = Arc::new(Limits::new(&args));
+        let router = Router::new().route("/", get(async || ())).layer(from_fn_with_state(limits, admit_network));
+        let answer = async |peer: &str| {
+            let mut request = Request::new(Body::empty());
+            request.extensions_mut().insert(ConnectInfo(peer.parse::<SocketAddr>().unwrap()));
+            router.clone().oneshot(request).await.unwrap()
+        };
+        for peer in ["192.0.2.1:1000", "192.0.2.1:1001", "192.0.2.2:1000", "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]
+        {
+            assert_eq!(answer(peer).await.status(), StatusCode::OK, "{peer}");
+        }
+        let refused = answer("192.0.2.1:1002").await;
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(refused.headers()["retry-after"], "1");
     }
 
     #[tokio::test(start_paused = true)]

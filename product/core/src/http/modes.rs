@@ -109,10 +109,10 @@ pub(crate) async fn mismatches(
 }
 
 /// What core has done itself, in the form in which the jobs service tells what it did
-#[utoipa::path(get, path = "/internal/effects", tag = "operations",
+#[utoipa::path(get, path = "/internal/effects", tag = "operations", security(("operator" = [])),
     responses((status = 200, description = "A line for each kind of effect of each payment",
         content_type = "application/x-ndjson", body = String)))]
-pub(crate) async fn effects(State(core): State<Core>) -> Response {
+pub(crate) async fn effects(State(core): State<Core>, _: Operator) -> Response {
     let lines = ReceiverStream::new(product_jobs::effects::lines(&core.database));
     ([(header::CONTENT_TYPE, "application/x-ndjson")], AnswerBody::from_stream(lines)).into_response()
 }

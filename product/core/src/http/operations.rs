@@ -6,6 +6,7 @@ use product_bus::outbox;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::operator::Operator;
 use super::problem::Problem;
 use crate::domain::ledger::{self, Books};
 use crate::flows::{Core, Error};
@@ -27,9 +28,9 @@ pub(crate) async fn health() -> Json<Health> {
 }
 
 /// Events that the broker does not have yet; in a pure monolith only those that somebody waits for
-#[utoipa::path(get, path = "/internal/outbox", tag = "operations",
+#[utoipa::path(get, path = "/internal/outbox", tag = "operations", security(("operator" = [])),
     responses((status = 200, description = "How many", body = Outbox)))]
-pub(crate) async fn outbox(State(core): State<Core>) -> Result<Json<Outbox>, Problem> {
+pub(crate) async fn outbox(State(core): State<Core>, _: Operator) -> Result<Json<Outbox>, Problem> {
     let open = *core.modes.gate().borrow();
     let pending = if open { outbox::pending(&core.database).await } else { outbox::wanted(&core.database).await };
     let pending = pending.map_err(Error::from)?;
@@ -37,9 +38,9 @@ pub(crate) async fn outbox(State(core): State<Core>) -> Result<Json<Outbox>, Pro
 }
 
 /// The books: every account, and whether they balance
-#[utoipa::path(get, path = "/internal/ledger", tag = "operations",
+#[utoipa::path(get, path = "/internal/ledger", tag = "operations", security(("operator" = [])),
     responses((status = 200, description = "As of one moment", body = Books)))]
-pub(crate) async fn ledger(State(core): State<Core>) -> Result<Json<Books>, Problem> {
+pub(crate) async fn ledger(State(core): State<Core>, _: Operator) -> Result<Json<Books>, Problem> {
     let mut connection = core.database.read().await.map_err(Error::from)?;
     Ok(Json(ledger::books(&mut connection).await.map_err(Error::from)?))
 }

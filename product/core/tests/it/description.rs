@@ -46,8 +46,12 @@ async fn the_description_is_whole() {
         assert!(description.pointer(reference).is_some(), "{reference} leads nowhere");
     }
     let statuses = description.pointer("/components/schemas/Status/enum").unwrap();
-    assert!(statuses.as_array().unwrap().iter().any(|status| status == "captured"), "two schemas of one name: {statuses}");
-    let operations = description["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap().values());
+    assert!(
+        statuses.as_array().unwrap().iter().any(|status| status == "captured"),
+        "two schemas of one name: {statuses}"
+    );
+    let operations =
+        description["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap().values());
     let names: Vec<_> = operations.map(|operation| operation["operationId"].as_str().unwrap()).collect();
     assert_eq!(names.len(), names.iter().collect::<std::collections::BTreeSet<_>>().len(), "{names:?}");
     app.stop().await;
