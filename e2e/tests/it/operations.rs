@@ -180,6 +180,35 @@ async fn services_held_down_leave_payments_alone_and_catch_up() -> anyhow::Resul
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_fault_starts_and_ends_by_itself_and_is_told() -> anyhow::Result<()> {
+    let stack = Stack::start(&["--proxied"]).await?;
+    let list = stack.done(&["faults"]).await?;
+    // Names start a line; what they do is indented below.
+    let names: Vec<_> =
+        list.lines().take_while(|line| !line.contains("at work")).filter(|line| is_name(line)).collect();
+    assert_eq!(names.len(), 19, "{list}");
+    for name in &names {
+        // One after the other: a broker that is down cannot be slow.
+        stack.done(&["fault", name, "--for", "1s"]).await?;
+        e2e::wait_for(name, || async {
+            stack.done(&["faults"]).await.ok().filter(|text| text.contains("none is at work")).map(drop)
+        })
+        .await?;
+    }
+    let ended = "SELECT count(DISTINCT attributes['fault.name']) FROM logs WHERE event_name = 'faultline.fault.ended' \
+                 AND severity_text = 'INFO'";
+    e2e::wait_for("every fault to be told over", || async {
+        (stack.query.number(ended).await.ok()? == names.len() as i64).then_some(())
+    })
+    .await?;
+    Ok(())
+}
+
+fn is_name(line: &str) -> bool {
+    !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_done_is_said_with_the_next_step() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let nowhere = folder.path().display().to_string();

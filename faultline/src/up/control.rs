@@ -62,8 +62,8 @@ impl Operations {
     pub(crate) async fn close(self) {
         self.stop.cancel();
         let _ = std::fs::remove_file(&self.path);
-        self.doors.faults.close().await;
         self.doors.deploys.close().await;
+        self.doors.faults.close().await;
     }
 }
 

@@ -19,6 +19,10 @@ use super::watch::{Lines, Verdict, Watched};
 
 /// Deploys that are remembered, newest last: what a person may want to look back on.
 const REMEMBERED_MAX: usize = 100;
+/// Between two looks at a deploy that somebody waits for.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// A query node that needs longer for one look is too busy to watch by.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// A deploy that is watched for longer is an experiment.
 const WATCH_S_MAX: u64 = 3_600;
 
@@ -52,7 +56,7 @@ pub(crate) enum State {
     RolledBack,
     /// Neither version runs as it should; the last step says what happened.
     Failed,
-    /// `up` ended before the watch did.
+    /// `up` ended before the watch did, and went back to what was known to be well.
     Interrupted,
 }
 
@@ -93,7 +97,7 @@ pub(crate) struct Deploys {
 impl Deploys {
     pub(crate) fn new(stack: Arc<Stack>) -> anyhow::Result<Arc<Deploys>> {
         Ok(Arc::new(Deploys {
-            questions: Questions::to(&stack.args.text("query_listen"))?,
+            questions: Questions::to(&stack.args.text("query_listen"), ANSWER_MAX)?,
             stack,
             history: Mutex::default(),
             versions: Mutex::default(),
@@ -138,6 +142,16 @@ impl Deploys {
 
     pub(crate) fn one(&self, id: u64) -> Option<Deploy> {
         self.history().iter().find(|deploy| deploy.id == id).cloned()
+    }
+
+    /// What became of a deploy, once it is over; none if nobody remembers it.
+    pub(crate) async fn outcome(&self, id: u64) -> Option<State> {
+        loop {
+            match self.one(id)?.state {
+                state if state.is_final() => return Some(state),
+                _ => tokio::time::sleep(LOOK_EVERY).await,
+            }
+        }
     }
 
     /// Ends the watching, and waits for what cannot be left half done.
@@ -236,7 +250,13 @@ impl Run {
 "{service} {new} is deployed");
                 return State::Finished;
             }
-            Verdict::Interrupted => return State::Interrupted,
+            Verdict::Interrupted => {
+                self.step(format!("nobody knows yet whether {new} is well, and `up` ends: going back to {old}"));
+                return match self.replace(&self.from).await {
+                    Ok(()) => State::Interrupted,
+                    Err(error) => self.failed(&format!("{old} did not come up again: {error:#}")),
+                };
+            }
             Verdict::Crossed(why) => why,
         };
         self.step(format!("{why}: going back to {old}"));

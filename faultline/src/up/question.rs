@@ -4,9 +4,6 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-/// Whoever asks here shows or decides something now: an answer that comes later is of no use.
-const ANSWER_MAX: Duration = Duration::from_secs(4);
-
 #[derive(Clone)]
 pub(crate) struct Questions {
     client: reqwest::Client,
@@ -14,8 +11,9 @@ pub(crate) struct Questions {
 }
 
 impl Questions {
-    pub(crate) fn to(query_address: &str) -> anyhow::Result<Questions> {
-        let client = reqwest::Client::builder().timeout(ANSWER_MAX).build()?;
+    /// `patience`: an answer that comes later is of no use.
+    pub(crate) fn to(query_address: &str, patience: Duration) -> anyhow::Result<Questions> {
+        let client = reqwest::Client::builder().timeout(patience).build()?;
         Ok(Questions { client, url: format!("http://{query_address}/v1/sql") })
     }
 

@@ -1,8 +1,13 @@
 //! The status line of a run without a screen: one SQL question to the query node, as anyone could ask it.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
 use super::question::Questions;
+
+/// A status line that comes late is better left out.
+const ANSWER_MAX: Duration = Duration::from_secs(4);
 
 /// Requests of the customers in the last ten seconds, and what is stored in all.
 const SQL: &str = include_str!("status.sql");
@@ -21,7 +26,7 @@ pub(crate) struct StatusLine(Questions);
 
 impl StatusLine {
     pub(crate) fn new(query_address: &str) -> anyhow::Result<StatusLine> {
-        Ok(StatusLine(Questions::to(query_address)?))
+        Ok(StatusLine(Questions::to(query_address, ANSWER_MAX)?))
     }
 
     pub(crate) async fn read(&self) -> String {

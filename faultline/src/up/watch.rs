@@ -113,24 +113,32 @@ impl Watched {
             if stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_none() {
                 return Verdict::Interrupted;
             }
-            // A query node that is busy is asked again; for how long is decided by the silence.
-            if let Ok(seen) = self.look(questions, began.elapsed()).await {
-                if let Some(why) = seen.fails(lines) {
-                    return Verdict::Crossed(why);
-                }
-                match seen.lags(lines, lag_before) {
-                    Some(why) if lagging.get_or_insert_with(Instant::now).elapsed() > LAG_LASTS => {
+            let unanswered = match self.look(questions, began.elapsed()).await {
+                Ok(seen) => {
+                    if let Some(why) = seen.fails(lines) {
                         return Verdict::Crossed(why);
                     }
-                    Some(_) => {}
-                    None => lagging = None,
+                    match seen.lags(lines, lag_before) {
+                        Some(why) if lagging.get_or_insert_with(Instant::now).elapsed() > LAG_LASTS => {
+                            return Verdict::Crossed(why);
+                        }
+                        Some(_) => {}
+                        None => lagging = None,
+                    }
+                    if seen.points > heard.1 {
+                        heard = (Instant::now(), seen.points);
+                    }
+                    None
                 }
-                if seen.points > heard.1 {
-                    heard = (Instant::now(), seen.points);
-                }
-            }
+                // A query node that is busy is asked again; for how long is decided by the silence.
+                Err(error) => Some(error),
+            };
             if heard.0.elapsed() > silent_max {
-                return Verdict::Crossed(format!("nothing was heard of it for {} s", silent_max.as_secs()));
+                let seconds = silent_max.as_secs();
+                return Verdict::Crossed(match unanswered {
+                    Some(error) => format!("it could not be watched for {seconds} s: {error:#}"),
+                    None => format!("nothing was heard of it for {seconds} s"),
+                });
             }
         }
         Verdict::Well

@@ -115,7 +115,7 @@ pub(crate) const FAULTS: [Fault; 19] = [
     },
     Fault {
         name: "network-delay",
-        does: "100 ms, give or take 50, between core and the acquirer, and between jobs and its receivers (needs up --proxied)",
+        does: "100 ms each way, give or take 25, between core and the acquirer, and between jobs and its receivers (needs up --proxied)",
         shows: "client spans core → acquirer and jobs → receiver get longer while the servers' own spans do not",
         kind: Kind::NetworkDelay,
     },

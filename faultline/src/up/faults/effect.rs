@@ -9,7 +9,7 @@ use tokio::process::Child;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::catalogue::Kind;
-use crate::up::deploy::{self, Deploys};
+use crate::up::deploy::{self, Deploys, State};
 use crate::up::launch::Launch;
 use crate::up::part::Part;
 use crate::up::stack::{Change, Claim, Stack, part_named};
@@ -29,8 +29,6 @@ const POISON_EVERY: Duration = Duration::from_secs(1);
 const RATE_DEFAULT: f64 = 50.0;
 /// Seconds' worth of requests that come at the same moment.
 const HERD_TIMES: f64 = 4.0;
-/// How long a bad version is watched: longer than the watch needs to see it.
-const BAD_WATCH_S: u64 = 60;
 /// Longer than an acquirer's usual answer a hundred times over, shorter than core's patience.
 const SLOW_MS: u64 = 2_000;
 
@@ -43,8 +41,6 @@ pub(super) struct Field {
 
 /// What was done, as needed to undo it.
 pub(super) enum Effect {
-    /// Nothing to undo.
-    Done,
     /// Its processes are stopped.
     Stopped(Part),
     /// Held down; nobody else may start it meanwhile.
@@ -55,6 +51,8 @@ pub(super) enum Effect {
     Repeated(AbortOnDropHandle<()>),
     /// A process that ends when it is told to.
     Process(Child),
+    /// A version that has to go.
+    Deployed(Part, u64),
     /// Told to a service, whose fault switch is at this address.
     Told(String),
     /// Ways that are bad until their proxies are told otherwise.
@@ -130,14 +128,13 @@ impl Field {
             Kind::ThunderingHerd => self.herd(time),
             Kind::NetworkDelay => self.network(json!({"delay_ms": 75, "jitter_ms": 50})).await,
             Kind::NetworkLoss => self.network(json!({"loss": 0.05})).await,
-            Kind::BadDeploy => self.bad_deploy(part_named(target)?),
+            Kind::BadDeploy => self.bad_deploy(part_named(target)?, time),
             Kind::PoisonMessage => self.poison().await,
         }
     }
 
     pub(super) async fn end(&self, effect: Effect) -> anyhow::Result<()> {
         match effect {
-            Effect::Done => Ok(()),
             Effect::Stopped(part) => self.stack.signal(part, libc::SIGCONT).map(drop),
             Effect::Down(part, _claim) => self.stack.let_up(part).await,
             Effect::Pulses(part, pulses) => {
@@ -157,6 +154,15 @@ impl Field {
                 }
                 Ok(())
             }
+            // The watch takes it back; what was too well for that, or too early, goes now.
+            Effect::Deployed(part, id) => match self.deploys.outcome(id).await {
+                Some(State::Finished) => {
+                    let back = self.deploys.roll_back(part.name())?;
+                    self.deploys.outcome(back.id).await;
+                    Ok(())
+                }
+                _ => Ok(()),
+            },
             Effect::Told(url) => self.ask(self.client.delete(url)).await.map(drop),
             Effect::Network(ways) => {
                 for way in ways {
@@ -186,7 +192,7 @@ impl Field {
     }
 
     fn pulses(&self, part: Part) -> anyhow::Result<Effect> {
-        anyhow::ensure!(self.stack.runs(part), "`up` runs no {} here, so it cannot slow it down", part.name());
+        anyhow::ensure!(self.stack.runs(part), "the {} does not run, so it cannot be slow", part.name());
         let stack = self.stack.clone();
         let pulses = tokio::spawn(async move {
             while stack.signal(part, libc::SIGSTOP).is_ok() {
@@ -225,22 +231,22 @@ impl Field {
         Ok(Effect::Network(ways))
     }
 
-    fn bad_deploy(&self, part: Part) -> anyhow::Result<Effect> {
+    fn bad_deploy(&self, part: Part, time: Duration) -> anyhow::Result<Effect> {
         // What goes wrong with most bad deploys is a setting. Port 9 (discard): nobody listens.
         let (variable, value) = match part {
             Part::Jobs => ("FAULTLINE_WEBHOOK_URL", "http://127.0.0.1:9"),
             Part::Core => ("FAULTLINE_ACQUIRER_URL", "http://127.0.0.1:9"),
             _ => bail!("a bad version is there for jobs and core"),
         };
-        self.deploys.begin(deploy::Order {
+        let deploy = self.deploys.begin(deploy::Order {
             part: part.name().to_owned(),
             version: format!("{}-bad", env!("CARGO_PKG_VERSION")),
             environment: [(variable.to_owned(), value.to_owned())].into(),
             program: None,
-            watch_s: BAD_WATCH_S,
+            watch_s: time.as_secs(),
             lines: Lines::default(),
         })?;
-        Ok(Effect::Done)
+        Ok(Effect::Deployed(part, deploy.id))
     }
 
     async fn poison(&self) -> anyhow::Result<Effect> {
