@@ -39,19 +39,26 @@ pub(crate) struct Own {
     pub(crate) patience: Duration,
 
     /// Parts not to start: the product does without them, or they run elsewhere. E.g. analytics,jobs.
-    #[arg(long, env = "FAULTLINE_WITHOUT", value_enum, value_delimiter = ',', value_name = "PART,…")]
+    #[arg(
+        long,
+        env = "FAULTLINE_WITHOUT",
+        hide_short_help = true,
+        value_enum,
+        value_delimiter = ',',
+        value_name = "PART,…"
+    )]
     pub(crate) without: Vec<Part>,
 
     /// CPUs that a part may use, as taskset counts them, e.g. core=0,jobs=0,load=1 or query=0-1. Parts that are not named use all.
-    #[arg(long, env = "FAULTLINE_PIN", value_delimiter = ',', value_name = "PART=CPUS,…")]
+    #[arg(long, env = "FAULTLINE_PIN", hide_short_help = true, value_delimiter = ',', value_name = "PART=CPUS,…")]
     pub(crate) pin: Vec<Pin>,
 
     /// Put a fault proxy on the ways to the acquirer and to the receivers of webhooks and mail, for faults of the network.
-    #[arg(long, env = "FAULTLINE_PROXIED")]
+    #[arg(long, env = "FAULTLINE_PROXIED", hide_short_help = true)]
     pub(crate) proxied: bool,
 
     /// First of the six ports of the fault proxies: a way and its control each.
-    #[arg(long, env = "FAULTLINE_PROXIES_LISTEN", default_value = "127.0.0.1:7100")]
+    #[arg(long, env = "FAULTLINE_PROXIES_LISTEN", hide_short_help = true, default_value = "127.0.0.1:7100")]
     pub(crate) proxies_listen: SocketAddr,
 }
 
