@@ -21,6 +21,7 @@ pub(crate) async fn end_leases(database: &Database) -> sqlx::Result<()> {
     sqlx::query("UPDATE idempotency_keys SET lease_until = 0 WHERE response IS NULL AND lease_until > 0")
         .execute(database.writer())
         .await?;
+    sqlx::query("UPDATE inline_jobs SET due_at = 0 WHERE due_at > 0").execute(database.writer()).await?;
     Ok(())
 }
 

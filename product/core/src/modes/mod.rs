@@ -45,11 +45,18 @@ pub(crate) enum ChangeError {
     Database(#[from] sqlx::Error),
 }
 
+#[derive(Default)]
+struct Routes {
+    of: BTreeMap<Concern, Route>,
+    /// How often they were changed here.
+    changes: u64,
+}
+
 /// The routes in force. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Modes {
     database: Database,
-    routes: Arc<RwLock<BTreeMap<Concern, Route>>>,
+    routes: Arc<RwLock<Routes>>,
     /// One change at a time: each is decided on what the one before left.
     changing: Arc<Mutex<()>>,
     /// Open unless all work is core's own.
@@ -70,7 +77,7 @@ impl Modes {
 
     pub(crate) fn route(&self, concern: Concern) -> Route {
         let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-        routes.get(&concern).copied().unwrap_or(Route::all(Mode::Events))
+        routes.of.get(&concern).copied().unwrap_or(Route::all(Mode::Events))
     }
 
     /// Writes into an event who does what follows from it.
@@ -107,7 +114,12 @@ impl Modes {
         // A comparison is of one candidate: asking for `dual` again starts another.
         let restart = change.mode == Mode::Dual;
         table::set(&self.database, concern, after, restart, now()).await?;
-        self.adopt(concern, after);
+        {
+            let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+            routes.of.insert(concern, after);
+            routes.changes += 1;
+        }
+        self.set_gate();
         let (from, to, percent) = (before.mode.as_str(), after.mode.as_str(), after.percent);
         info!(name: "faultline.mode.changed", concern = concern.as_str(), from, to, percent, forced = change.force,
             "{concern} went from {from} to {to} for {percent} % of the traffic");
@@ -134,16 +146,21 @@ impl Modes {
         }
     }
 
+    /// Holds nobody up: what is changed here while the table is read is newer than what was read.
     async fn refresh(&self) -> sqlx::Result<()> {
-        let _one = self.changing.lock().await;
-        for (concern, route) in table::all(&self.database).await? {
-            self.adopt(concern, route);
+        let before = self.routes.read().unwrap_or_else(PoisonError::into_inner).changes;
+        let stored = table::all(&self.database).await?;
+        {
+            let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+            if routes.changes == before {
+                routes.of.extend(stored);
+            }
         }
+        self.set_gate();
         Ok(())
     }
 
-    fn adopt(&self, concern: Concern, route: Route) {
-        self.routes.write().unwrap_or_else(PoisonError::into_inner).insert(concern, route);
+    fn set_gate(&self) {
         let alone = Concern::ALL.into_iter().all(|concern| self.route(concern).share(Mode::Inline) == 100);
         self.gate.send_if_modified(|open| std::mem::replace(open, !alone) == alone);
     }

@@ -1,12 +1,14 @@
 //! A core of one's own: port 0, a temporary folder, an acquirer that obeys the test.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use product_bus::database::Database;
 use product_bus::testing::TestDatabase;
 use product_core::{Args, Server};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -18,11 +20,40 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 const NO_BROKER: &str = "127.0.0.1:1";
 
 pub(crate) struct TestApp {
-    pub(crate) acquirer: Acquirer,
     pub(crate) address: SocketAddr,
     client: reqwest::Client,
     stop: CancellationToken,
     running: JoinHandle<anyhow::Result<()>>,
+    process: Process,
+    pub(crate) acquirer: Acquirer,
+    data: TestDatabase,
+}
+
+/// What a process is to its tasks: they end with it.
+pub(crate) struct Process(Option<Runtime>);
+
+impl Process {
+    pub(crate) fn start() -> Process {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        Process(Some(runtime.unwrap()))
+    }
+
+    pub(crate) fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.0.as_ref().unwrap().spawn(task)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// What is left of a core that was killed.
+pub(crate) struct Remains {
+    acquirer: Acquirer,
     data: TestDatabase,
 }
 
@@ -47,20 +78,35 @@ impl TestApp {
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(&mut Args)) -> TestApp {
-        let acquirer = Acquirer::start().await;
-        let data = TestDatabase::create().await;
+        let remains = Remains { acquirer: Acquirer::start().await, data: TestDatabase::create().await };
+        Self::again(remains, change).await
+    }
+
+    /// Starts on what another one has left.
+    pub(crate) async fn again(remains: Remains, change: impl FnOnce(&mut Args)) -> TestApp {
+        let Remains { acquirer, data } = remains;
         let mut args = args(&data, &acquirer);
         change(&mut args);
-        let server = Server::bind(args).await.unwrap();
+        let process = Process::start();
+        let server = process.spawn(Server::bind(args)).await.unwrap().unwrap();
         let stop = CancellationToken::new();
         TestApp {
-            acquirer,
             address: server.address(),
             client: reqwest::Client::new(),
-            running: tokio::spawn(server.run(stop.clone())),
+            running: process.spawn(server.run(stop.clone())),
+            process,
             stop,
+            acquirer,
             data,
         }
+    }
+
+    /// Ends core as `kill -9` would: nothing is finished, nobody is told.
+    pub(crate) async fn kill(self) -> Remains {
+        let TestApp { mut process, acquirer, data, .. } = self;
+        let runtime = process.0.take().unwrap();
+        tokio::task::spawn_blocking(move || runtime.shutdown_timeout(Duration::from_secs(10))).await.unwrap();
+        Remains { acquirer, data }
     }
 
     /// Stops core as a signal would and expects it to end well.

@@ -1,0 +1,6 @@
+//! Jobs and reports in three modes, with everything around core running in this process.
+
+mod dual;
+mod inline;
+mod stack;
+mod switching;
