@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use tokio::process::Child;
+use tokio::process::{Child, ChildStdin};
 use tokio::task::JoinHandle;
 
 use super::arm::Arm;
@@ -14,7 +15,7 @@ use super::machine::Cores;
 use super::parts::Parts;
 use super::processes;
 use super::switches::{CONCERNS, FaultSwitch, Orders};
-use super::telemetry::Telemetry;
+use super::telemetry::{Lag, Telemetry};
 use crate::up::{Launch, keep_output, signal};
 
 /// Metrics of the stack every so often: how soon we see that nothing waits any more.
@@ -61,8 +62,12 @@ pub(crate) struct Lab {
     pub(crate) telemetry: Telemetry,
     pub(crate) parts: Parts,
     up: Child,
+    /// Waiting for a child closes its stdin, which tells `up` that we are gone: it is held here until that is true.
+    lifeline: Option<ChildStdin>,
     output: JoinHandle<Vec<String>>,
     http: reqwest::Client,
+    /// The most that each service has looked at.
+    partitions: Mutex<BTreeMap<String, u64>>,
     /// By setting: `core-listen`.
     addresses: BTreeMap<String, String>,
 }
@@ -82,7 +87,7 @@ impl Lab {
             cpus: None,
         };
         let mut up = launch.spawn(None, None)?;
-        let (stdout, stderr) = (up.stdout.take(), up.stderr.take());
+        let (stdout, stderr, lifeline) = (up.stdout.take(), up.stderr.take(), up.stdin.take());
         let (Some(stdout), Some(stderr), Some(up_pid)) = (stdout, stderr, up.id()) else {
             bail!("`faultline up` has no output or no process id");
         };
@@ -104,7 +109,7 @@ impl Lab {
         let beside = [("postgres", settings.databases.port()), ("kafka", settings.broker_port())];
         let servers = beside.into_iter().filter_map(|(name, port)| Some((name, port?))).collect();
         let parts = Parts { cores, up_pid, servers };
-        Ok(Lab { settings, telemetry, parts, up, output, http, addresses })
+        Ok(Lab { settings, telemetry, parts, up, lifeline, output, http, partitions: Mutex::default(), addresses })
     }
 
     /// Stops everything in order. The account of `up` is its last words.
@@ -113,7 +118,7 @@ impl Lab {
         if tokio::time::timeout(STOP_MAX, self.up.wait()).await.is_err() {
             let _ = self.up.kill().await;
         }
-        drop(self.up);
+        drop((self.up, self.lifeline));
         self.output.await.unwrap_or_default()
     }
 
@@ -192,21 +197,30 @@ impl Lab {
     }
 
     /// Events that both services together have yet to take, by what they say of the time after this call. None while one of
-    /// them says nothing.
+    /// them says nothing, or does not look at all of its partitions: a group that is given them anew knows of no lag.
     pub(crate) async fn lag(&self) -> anyhow::Result<Option<f64>> {
-        let asked = now_us();
+        let since_us = now_us() + LAG_AGE_MAX.as_micros() as i64;
         let deadline = Instant::now() + 2 * LAG_AGE_MAX;
         loop {
-            let lags = self.telemetry.lag(asked + LAG_AGE_MAX.as_micros() as i64).await?;
-            let known = CONCERNS.iter().map(|service| lags.get(*service)).collect::<Option<Vec<_>>>();
+            let said = self.telemetry.lag(since_us).await?;
+            let whole =
+                |concern: &&str| said.iter().find(|lag| lag.service == **concern).filter(|lag| self.is_whole(lag));
+            let known: Option<Vec<&Lag>> = CONCERNS.iter().map(|concern| whole(&concern)).collect();
             if let Some(known) = known {
-                return Ok(Some(known.into_iter().sum()));
+                return Ok(Some(known.iter().map(|lag| lag.lag).sum()));
             }
             if Instant::now() > deadline {
                 return Ok(None);
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+
+    fn is_whole(&self, lag: &Lag) -> bool {
+        let mut most = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        let most = most.entry(lag.service.clone()).or_default();
+        *most = lag.partitions.max(*most);
+        lag.partitions == *most
     }
 }
 

@@ -1,7 +1,6 @@
 //! Questions about the run, asked of the stack's own query node: what was measured from inside is measured by what the
 //! platform keeps, with SQL that anyone can repeat.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -19,7 +18,7 @@ const INDICATORS: &str = include_str!("sql/indicators.sql");
 const LAG: &str = include_str!("sql/lag.sql");
 const CALLS: &str = include_str!("sql/calls.sql");
 const TAKEN: &str = include_str!("sql/taken.sql");
-const QUIET: &str = include_str!("sql/quiet.sql");
+const WAITED: &str = include_str!("sql/waited.sql");
 
 /// A piece of time, microseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug)]
@@ -33,10 +32,14 @@ pub(crate) struct Telemetry {
     url: String,
 }
 
-#[derive(Deserialize)]
-struct LagRow {
-    service: String,
-    lag: f64,
+/// What waits for one service.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Lag {
+    pub(crate) service: String,
+    /// Events it has yet to take.
+    pub(crate) lag: f64,
+    /// Of all groups of its consumer. Fewer than before: it is being given its partitions anew.
+    pub(crate) partitions: u64,
 }
 
 /// An event that a consumer took.
@@ -73,11 +76,9 @@ impl Telemetry {
         self.rows(sql).await?.pop().context("the query node answered without a row")
     }
 
-    /// Events that each service has yet to take, of what it said since then. A service that said nothing is missing.
-    pub(crate) async fn lag(&self, since_us: i64) -> anyhow::Result<BTreeMap<String, f64>> {
-        let period = Period { from_us: since_us, to_us: i64::MAX / 1_000 };
-        let rows: Vec<LagRow> = self.rows(within(LAG, period)).await?;
-        Ok(rows.into_iter().map(|row| (row.service, row.lag)).collect())
+    /// What each service said since then. One that said nothing is missing.
+    pub(crate) async fn lag(&self, since_us: i64) -> anyhow::Result<Vec<Lag>> {
+        self.rows(within(LAG, Period { from_us: since_us, to_us: i64::MAX / 1_000 })).await
     }
 
     pub(crate) async fn indicators(&self, period: Period) -> anyhow::Result<Indicators> {
@@ -153,14 +154,14 @@ impl Telemetry {
             .collect())
     }
 
-    /// Seconds from the begin of the period until the first moment at which no more events waited than `usual`.
-    pub(crate) async fn quiet_after_s(&self, period: Period, usual: f64) -> anyhow::Result<Option<f64>> {
+    /// Seconds from the begin of the period until the last moment at which more events than `usual` waited; 0 without one.
+    pub(crate) async fn waited_s(&self, period: Period, usual: f64) -> anyhow::Result<f64> {
         #[derive(Deserialize)]
         struct Row {
             seconds: Option<f64>,
         }
-        let row: Row = self.row(within(QUIET, period).replace("$usual", &format!("{usual:.1}"))).await?;
-        Ok(row.seconds)
+        let row: Row = self.row(within(WAITED, period).replace("$usual", &format!("{usual:.1}"))).await?;
+        Ok(row.seconds.unwrap_or(0.0).max(0.0))
     }
 }
 
@@ -194,7 +195,7 @@ mod tests {
         assert!(telemetry.taken("jobs", period).await.expect("taken").is_empty());
         assert!(telemetry.breakdown("POST /v1/payments", period).await.expect("breakdown").1.is_empty());
         assert!(telemetry.delays(period, crate::experiment::arm::Arm::Events, 1.0).await.expect("delays").is_empty());
-        assert_eq!(telemetry.quiet_after_s(period, 0.0).await.expect("quiet"), None);
+        assert_eq!(telemetry.waited_s(period, 0.0).await.expect("waited"), 0.0);
         stop.cancel();
         serving.await.expect("it ends").expect("and well");
     }

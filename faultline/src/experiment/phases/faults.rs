@@ -12,7 +12,8 @@ use crate::experiment::runner::{Experiment, period};
 use crate::experiment::samples::{Outcome, Samples};
 use crate::experiment::stats::{Block, Impact, Span, impact, quantile};
 use crate::experiment::switches::FaultSwitch;
-use crate::experiment::window::{Order, Window, product_busy_pct, product_seconds};
+use crate::experiment::telemetry::Period;
+use crate::experiment::window::{Order, Unfit, Window, product_busy_pct, product_seconds};
 use crate::experiment::{LOGIN, PAY};
 
 /// Blocks of time that an endpoint's course is made of.
@@ -175,12 +176,14 @@ async fn describe(
         indicators.product_cpu_pct = Some(100.0 * product_seconds(arm, to, from) / struck.apart_s[place].max(1.0));
         indicators.product_core_busy_pct = product_busy_pct(lab.parts.cores.product(arm), &to.busy_pct(from));
     }
-    let ended_us = began_us + times.fault.as_micros() as i64;
+    // While a consumer is held down nobody says how much waits for it: what it finds afterwards is the fault's doing as well.
+    let afterwards = lab.telemetry.indicators(Period { from_us: began_us, to_us: window.settled_us }).await?;
+    (during.outbox_pending_max, during.lag_max) = (afterwards.outbox_pending_max, afterwards.lag_max);
     let usual = before.outbox_pending_max.unwrap_or(0.0) + before.lag_max.unwrap_or(0.0);
-    let drain = period(ended_us, (window.settled_us - ended_us) as f64 / 1e6);
-    let drained_s = match window.order.arm.has_events() {
-        true => lab.telemetry.quiet_after_s(drain, usual.max(1.0)).await?.map(|seconds| seconds.max(0.0)),
-        false => None,
+    let after = Period { from_us: began_us + times.fault.as_micros() as i64, to_us: window.settled_us };
+    let drained_s = match window.drained {
+        Some(_) => Some(lab.telemetry.waited_s(after, 1.5 * usual + 5.0).await?),
+        None => None,
     };
     let seed = experiment.args.seed;
     let span = Span { fault_s, block_s: BLOCK_S };
@@ -201,16 +204,25 @@ async fn describe(
         fault_s,
         after_s: times.after.as_secs_f64(),
         hurt: endpoints.iter().filter(|impact| impact.hurt).map(|impact| impact.endpoint.clone()).collect(),
-        mechanism: mechanism(&before, &during),
+        mechanism: mechanism(&before, &during, &endpoints),
         endpoints,
         before,
         during,
         failed: window.samples.count(Outcome::Failed),
+        failed_reports: reports(&window.samples, Outcome::Failed),
+        reports: reports(&window.samples, Outcome::Acknowledged) + reports(&window.samples, Outcome::Failed),
+        excluded: window.unfit.as_ref().map(Unfit::to_string),
         lost: Some(sum(|count| count.lost)),
         doubled: Some(sum(|count| count.doubled)),
         drained_s,
         course: [PAY, LOGIN].map(|name| (name.to_owned(), course(&blocks(window, name, began_us)))).into(),
     })
+}
+
+/// Requests for what analytics answers.
+fn reports(samples: &Samples, outcome: Outcome) -> u64 {
+    let asked = samples.endpoints().into_iter().filter(|name| name.starts_with("GET /v1/analytics/"));
+    asked.map(|name| samples.count_at(&name, outcome)).sum()
 }
 
 /// The window cut into blocks, counted from the fault's begin so that none lies on both sides of it.
@@ -239,8 +251,8 @@ fn course(blocks: &[Block]) -> Vec<(f64, f64)> {
 /// Grown less than this, something is no mechanism.
 const GROWTH_MIN: f64 = 1.5;
 
-/// What grew most from before to during, by name.
-fn mechanism(before: &Indicators, during: &Indicators) -> String {
+/// What grew most from before to during, by name; and whether requests were refused.
+fn mechanism(before: &Indicators, during: &Indicators, endpoints: &[Impact]) -> String {
     // Below the floor a value is too small to have grown: half a millisecond is no wait, ten events no queue.
     let strains = [
         (
@@ -285,9 +297,11 @@ fn mechanism(before: &Indicators, during: &Indicators) -> String {
         let growth = during / before.max(*floor);
         (growth >= GROWTH_MIN).then(|| (growth, format!("{name} ({before:.0} → {during:.0} {unit})")))
     });
-    let mut grown: Vec<(f64, String)> = grown.collect();
-    grown.sort_by(|left, right| right.0.total_cmp(&left.0));
-    grown.into_iter().next().map_or("none seen".to_owned(), |(_, name)| name)
+    let most = grown.max_by(|left, right| left.0.total_cmp(&right.0)).map(|(_, name)| name);
+    let failed: u64 = endpoints.iter().map(|impact| impact.failed_during).sum();
+    let refused = (failed > 0).then(|| format!("call: {failed} requests failed for want of an answer they need"));
+    let named: Vec<String> = refused.into_iter().chain(most).collect();
+    if named.is_empty() { "none seen".to_owned() } else { named.join("; ") }
 }
 
 #[cfg(test)]
@@ -299,16 +313,20 @@ mod tests {
         let calm =
             Indicators { pool_wait_p95_ms: Some(1.0), calls_ms_per_request: Some(10.0), ..Indicators::default() };
         let stormy = Indicators { pool_wait_p95_ms: Some(80.0), calls_ms_per_request: Some(40.0), ..calm.clone() };
-        assert!(mechanism(&calm, &stormy).starts_with("pool and lock"), "{}", mechanism(&calm, &stormy));
+        assert!(mechanism(&calm, &stormy, &[]).starts_with("pool and lock"), "{}", mechanism(&calm, &stormy, &[]));
         let waiting = Indicators { lag_max: Some(900.0), ..calm.clone() };
-        assert!(mechanism(&calm, &waiting).starts_with("queue: the topics"), "{}", mechanism(&calm, &waiting));
-        assert_eq!(mechanism(&calm, &calm), "none seen");
+        assert!(
+            mechanism(&calm, &waiting, &[]).starts_with("queue: the topics"),
+            "{}",
+            mechanism(&calm, &waiting, &[])
+        );
+        assert_eq!(mechanism(&calm, &calm, &[]), "none seen");
     }
 
     #[test]
     fn a_small_number_that_doubled_is_no_mechanism() {
         let calm = Indicators { pool_wait_p95_ms: Some(0.2), lag_max: Some(3.0), ..Indicators::default() };
         let stormy = Indicators { pool_wait_p95_ms: Some(0.9), lag_max: Some(12.0), ..Indicators::default() };
-        assert_eq!(mechanism(&calm, &stormy), "none seen");
+        assert_eq!(mechanism(&calm, &stormy, &[]), "none seen");
     }
 }

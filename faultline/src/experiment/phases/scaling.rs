@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::process::Child;
+use tokio::process::{Child, ChildStdin};
 
 use crate::experiment::arm::Arm;
 use crate::experiment::lab::{Lab, now_us};
@@ -189,6 +189,8 @@ fn launch(lab: &Lab, service: &str) -> anyhow::Result<Launch> {
 
 struct Instance {
     child: Child,
+    /// Waiting for it closes its stdin, which would tell it that we are gone.
+    _lifeline: Option<ChildStdin>,
     pid: u32,
 }
 
@@ -200,7 +202,7 @@ impl Instance {
             tokio::spawn(keep_output(stdout, stderr, launch.log_file));
         }
         let pid = child.id().context("an instance ended at once")?;
-        Ok(Instance { child, pid })
+        Ok(Instance { _lifeline: child.stdin.take(), child, pid })
     }
 
     fn pin(&self, cores: &[usize]) -> anyhow::Result<()> {

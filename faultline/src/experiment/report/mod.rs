@@ -260,6 +260,11 @@ pub(crate) struct Fault {
     pub(crate) before: Indicators,
     pub(crate) during: Indicators,
     pub(crate) failed: u64,
+    /// Of these, requests for reports that analytics answers; and how many of those there were.
+    pub(crate) failed_reports: u64,
+    pub(crate) reports: u64,
+    /// Why the window does not count; null when it does.
+    pub(crate) excluded: Option<String>,
     pub(crate) lost: Option<u64>,
     pub(crate) doubled: Option<u64>,
     /// From the end of the fault until nothing waited any more, the load going on.

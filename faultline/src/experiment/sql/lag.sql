@@ -1,5 +1,6 @@
--- Events that wait for each service: the last word of each of its instances on each partition, since $from.
-SELECT service, sum(lag) AS lag
+-- Events that wait for each service, and on how many partitions it looked: the last word of each of its instances on each of
+-- them since $from.
+SELECT service, sum(lag) AS lag, count(*) AS partitions
 FROM (
   SELECT
     service,

@@ -16,11 +16,14 @@ pub(super) fn faults(report: &Report, blocks: &mut Vec<Block>) {
     );
     let rows = report.faults.iter().map(|fault| {
         vec![
-            fault.name.clone(),
+            fault
+                .excluded
+                .as_ref()
+                .map_or(fault.name.clone(), |why| format!("{} (**does not count**: {why})", fault.name)),
             fault.arm.to_string(),
             if fault.hurt.is_empty() { "nothing".to_owned() } else { fault.hurt.join(", ") },
             fault.mechanism.clone(),
-            fault.failed.to_string(),
+            format!("{} ({} of {} reports)", fault.failed, fault.failed_reports, fault.reports),
             format!("{} / {}", whole(fault.lost), whole(fault.doubled)),
             short(fault.drained_s),
         ]
