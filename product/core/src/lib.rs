@@ -1,8 +1,8 @@
 //! The core of the product: accounts, profiles and payments over HTTP, with one database.
 //!
 //! Every write commits its business row and its outbox row in one transaction; a relay inside this process
-//! publishes the outbox to Kafka. What follows from an event (receipts, webhooks, projections) is the business
-//! of `jobs` and `analytics`.
+//! publishes the outbox to Kafka. Who does what follows from an event (receipts, mails, webhooks) and who answers
+//! reports is decided in `modes`: core itself as the monolith it was, the services, or both side by side.
 //!
 //! From the outside in: `http` reads requests, `flows` decides and owns transactions, `domain` is the business
 //! over a connection.
