@@ -25,8 +25,9 @@ use super::{Concern, Mode, shadow};
 use crate::domain::{now, span, traced};
 use crate::metrics::{Metrics, publish_waiting};
 
-/// How long whoever works on an event has it to himself: longer than its slowest effects together.
-const LEASE: Duration = Duration::from_secs(15);
+/// How long whoever works on an event has it to himself: longer than its slowest effects together, a mail of seven
+/// commands and a webhook of two seconds each.
+const LEASE: Duration = Duration::from_secs(30);
 /// How often leftovers are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Leftovers taken from the table at once, and worked on at once: after an outage the requests go first.
