@@ -96,13 +96,14 @@ impl Account {
 
 /// Evidence of these intents alone.
 fn only(evidence: &Evidence, intents: &Intents) -> Evidence {
-    let none = Vec::new();
-    let kept = |((effect, event_type), seen): (&(String, String), &HashMap<String, (u64, u64)>)| {
-        let ids: HashSet<&String> = intents.get(event_type).unwrap_or(&none).iter().collect();
+    let mut kept = Evidence::new();
+    for (key, seen) in evidence {
+        let (_, event_type) = key;
+        let ids: HashSet<&String> = intents.get(event_type).into_iter().flatten().collect();
         let seen = seen.iter().filter(|(id, _)| ids.contains(id)).map(|(id, counts)| (id.clone(), *counts));
-        ((effect.clone(), event_type.clone()), seen.collect())
-    };
-    evidence.iter().map(kept).collect()
+        kept.insert(key.clone(), seen.collect());
+    }
+    kept
 }
 
 /// Receipts are known to whoever writes them, mails and webhooks to who receives them, projections to analytics.

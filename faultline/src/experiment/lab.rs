@@ -205,7 +205,7 @@ impl Lab {
             let said = self.telemetry.lag(since_us).await?;
             let whole =
                 |concern: &&str| said.iter().find(|lag| lag.service == **concern).filter(|lag| self.is_whole(lag));
-            let known: Option<Vec<&Lag>> = CONCERNS.iter().map(|concern| whole(&concern)).collect();
+            let known: Option<Vec<&Lag>> = CONCERNS.iter().map(whole).collect();
             if let Some(known) = known {
                 return Ok(Some(known.iter().map(|lag| lag.lag).sum()));
             }
@@ -236,6 +236,8 @@ fn arguments(settings: &Settings) -> Vec<String> {
         "--load=0".to_owned(),
         format!("--data-dir={}", data_dir(&settings.folder).display()),
         format!("--metric-interval-ms={}", METRIC_INTERVAL.as_millis()),
+        // Nobody reads its lines, and each is a question to the query node.
+        "--status-every=24h".to_owned(),
     ];
     arguments.extend(settings.bootstrap_servers.iter().map(|servers| format!("--bootstrap-servers={servers}")));
     if !settings.stub_latency {

@@ -73,6 +73,9 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 20_000, value_name = "PORTS")]
     pub(crate) stack_ports: u16,
 
+    #[command(flatten)]
+    pub(crate) limits: window::Limits,
+
     /// Keep databases, telemetry and logs of the stack
     #[arg(long)]
     pub(crate) keep_data: bool,

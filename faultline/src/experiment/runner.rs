@@ -177,7 +177,7 @@ impl Experiment {
         // What a monolith's window leaves are events for whoever is extracted next: of no concern to another monolith's.
         let settle = self.left_by.is_none_or(|left_by| order.arm.has_events() && !left_by.has_events());
         self.left_by = None;
-        let (window, done) = window::measure(self.lab()?, number, order, settle, during).await?;
+        let (window, done) = window::measure(self.lab()?, number, order, settle, &self.args.limits, during).await?;
         self.left_by = (window.unfit != Some(Unfit::Undrained)).then_some(window.order.arm);
         let intents = self.acknowledged(&window)?;
         self.account.add(window.order.arm, intents);

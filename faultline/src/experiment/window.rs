@@ -18,16 +18,25 @@ use crate::up::{Launch, keep_output};
 
 /// The first seconds of a run of the load do not count: the first customers sign in, connections are made.
 pub(crate) const WARM_UP: Duration = Duration::from_secs(2);
-/// Above this a request left so late that the generator's trouble would be taken for the product's.
-const LATE_P99_MAX_MS: f64 = 10.0;
-/// Above this the generator's core is too busy to be trusted, percent.
-const GENERATOR_BUSY_MAX_PCT: f64 = 95.0;
 /// Beyond it an arrival is not sent. Far above what 10 s of patience can hold at any rate we try.
 const IN_FLIGHT_MAX: u32 = 8_192;
 /// Spans are sent once a second; where nothing else is waited for, this is, so that questions find the last of them.
 const TELEMETRY_AGE_MAX: Duration = Duration::from_millis(1_500);
-/// After its time the load waits for answers under way, 10 s each at most, and repeats some.
-const LOAD_PATIENCE: Duration = Duration::from_secs(45);
+/// After its time the load waits for answers under way: four attempts at a payment of 10 s each, and the waits between.
+const LOAD_PATIENCE: Duration = Duration::from_secs(90);
+
+/// What is asked of the generator, so that its trouble is not taken for the product's.
+#[derive(clap::Args, Clone, Copy, Debug)]
+#[group(skip)]
+pub(crate) struct Limits {
+    /// Milliseconds that one request in a hundred may leave late; a window where more do does not count
+    #[arg(long, default_value_t = 10.0, value_name = "MS")]
+    pub(crate) late_max_ms: f64,
+
+    /// Percent that the generator's core may be busy, with whatever; a window above does not count
+    #[arg(long, default_value_t = 95.0, value_name = "PER CENT")]
+    pub(crate) generator_busy_max_pct: f64,
+}
 
 /// What is to be measured.
 #[derive(Clone, Debug)]
@@ -124,6 +133,7 @@ pub(crate) async fn measure<F>(
     number: usize,
     order: Order,
     settle: bool,
+    limits: &Limits,
     during: impl FnOnce(i64) -> F,
 ) -> anyhow::Result<(Window, F::Output)>
 where
@@ -169,7 +179,7 @@ where
     indicators.product_cpu_pct = Some(100.0 * product_seconds(order.arm, &at_end, &before) / loaded_s.max(1.0));
     let calls = lab.telemetry.calls(Period { from_us: begun_us, to_us: settled_us }).await.ok();
     let measured = samples.between(period.from_us, period.to_us);
-    let unfit = unfit(lab, &order, &measured, &core_busy_pct, drained);
+    let unfit = unfit(lab, &order, limits, &measured, &core_busy_pct, drained);
     let window = Window {
         number,
         period,
@@ -241,16 +251,23 @@ pub(crate) fn product_seconds(arm: Arm, after: &Costs, before: &Costs) -> f64 {
     arm.parts().iter().filter_map(|name| used.get(*name)).sum()
 }
 
-fn unfit(lab: &Lab, order: &Order, samples: &Samples, busy: &[f64], drained: Option<Drained>) -> Option<Unfit> {
+fn unfit(
+    lab: &Lab,
+    order: &Order,
+    limits: &Limits,
+    samples: &Samples,
+    busy: &[f64],
+    drained: Option<Drained>,
+) -> Option<Unfit> {
     let late = samples.late_p99_ms();
-    if late > LATE_P99_MAX_MS {
+    if late > limits.late_max_ms {
         return Some(Unfit::Generator(format!("one request in a hundred left more than {late:.0} ms late")));
     }
     // Where the product shares that core, being busy is its own doing.
     let others = lab.parts.cores.others();
     let shared = lab.parts.cores.product(order.arm).iter().any(|core| others.contains(core));
     let most = others.iter().filter_map(|core| busy.get(*core)).copied().fold(0.0, f64::max);
-    if !shared && most > GENERATOR_BUSY_MAX_PCT {
+    if !shared && most > limits.generator_busy_max_pct {
         return Some(Unfit::Generator(format!("the generator's core was {most:.0} % busy")));
     }
     let skipped = samples.count(Outcome::Skipped);

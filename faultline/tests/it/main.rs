@@ -25,7 +25,7 @@ fn stderr(arguments: &[&str]) -> String {
 #[test]
 fn help_names_every_verb() {
     let help = stdout(&["--help"]);
-    for verb in ["up", "collector", "query", "tui", "sql", "trace", "export", "bench", "product", "config"] {
+    for verb in ["up", "collector", "query", "tui", "sql", "trace", "export", "bench", "experiment", "product", "config"] {
         assert!(help.lines().any(|line| line.trim_start().starts_with(verb)), "{verb} in:\n{help}");
     }
 }
