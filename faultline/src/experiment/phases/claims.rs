@@ -76,9 +76,16 @@ fn equal_work(report: &Report) -> [Claim; 2] {
     let judged = |pct: Option<f64>| pct.map(|pct| (format!("{pct:+.1} %"), verdict(pct.abs() <= EQUAL_WORK_MAX_PCT)));
     let both = of(Arm::Events).zip(of(Arm::Inline));
     let cpu = both.and_then(|(events, inline)| apart(events.cpu_ms_per_request, inline.cpu_ms_per_request));
+    let busy = both.and_then(|(events, inline)| {
+        apart(events.cpu_ms_per_request - events.idle_cpu_ms_per_request?, inline.cpu_ms_per_request)
+    });
+    let cpu = judged(cpu).map(|(words, verdict)| match busy {
+        Some(busy) => (format!("{words} ({busy:+.1} % without what broker and services cost idle)"), verdict),
+        None => (words, verdict),
+    });
     let effects = both.and_then(|(events, inline)| apart(events.effects_per_request?, inline.effects_per_request?));
     [
-        claim("equal work: CPU a request, events against inline", "within 10 %, or explained", judged(cpu)),
+        claim("equal work: CPU a request, events against inline", "within 10 %, or explained", cpu),
         claim("equal work: effects a request, events against inline", "within 10 %", judged(effects)),
     ]
 }

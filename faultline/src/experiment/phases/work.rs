@@ -8,6 +8,7 @@ use crate::experiment::counting::Account;
 use crate::experiment::report::{Breakdown, Work};
 use crate::experiment::runner::Experiment;
 use crate::experiment::telemetry::{BREAKDOWN, Period};
+use crate::experiment::window::{WARM_UP, Window};
 
 /// Cost, effects and calls of a request in each arm, over these windows.
 pub(crate) async fn run(experiment: &mut Experiment, windows: &BTreeMap<Arm, Vec<usize>>) -> anyhow::Result<()> {
@@ -16,6 +17,7 @@ pub(crate) async fn run(experiment: &mut Experiment, windows: &BTreeMap<Arm, Vec
         account.add(arm, experiment.acknowledged(&experiment.windows[number])?);
     }
     let counted = experiment.count(&account).await?;
+    let idle = idle(experiment, windows);
     for (arm, numbers) in windows {
         let mine: Vec<_> = numbers.iter().map(|number| &experiment.windows[*number]).collect();
         let requests: u64 = mine.iter().map(|window| window.requests_with_warm_up).sum();
@@ -29,9 +31,12 @@ pub(crate) async fn run(experiment: &mut Experiment, windows: &BTreeMap<Arm, Vec
         }
         let happened: u64 = counted.effects.iter().filter(|count| count.arm == *arm).map(|count| count.happened).sum();
         let calls: Option<Vec<_>> = mine.iter().map(|window| window.calls.clone()).collect();
+        let idle_ms_per_request =
+            idle.map(|idle| per_request(1e3 * idle * mine.iter().map(|window| seconds(window)).sum::<f64>()));
         experiment.report.work.push(Work {
             arm: *arm,
             requests,
+            idle_cpu_ms_per_request: idle_ms_per_request.filter(|_| *arm == Arm::Events),
             cpu_ms_per_request: cpu.values().sum(),
             cpu_ms_per_request_by_process: cpu,
             effects_per_request: Some(per_request(happened as f64)),
@@ -43,6 +48,20 @@ pub(crate) async fn run(experiment: &mut Experiment, windows: &BTreeMap<Arm, Vec
         });
     }
     traces(experiment, windows).await
+}
+
+/// CPU time a second of what only `events` uses, where it has nothing to do: in the windows of `inline`.
+fn idle(experiment: &Experiment, windows: &BTreeMap<Arm, Vec<usize>>) -> Option<f64> {
+    let inline: Vec<_> = windows.get(&Arm::Inline)?.iter().map(|number| &experiment.windows[*number]).collect();
+    let parts = || Arm::Events.parts().iter().filter(|part| !Arm::Inline.parts().contains(part));
+    let of = |window: &Window| parts().filter_map(|part| window.cpu_seconds.get(*part)).sum::<f64>();
+    let whole: f64 = inline.iter().map(|window| seconds(window)).sum();
+    (whole > 0.0).then(|| inline.iter().map(|window| of(window)).sum::<f64>() / whole)
+}
+
+/// From its begin until everything that it caused was done.
+fn seconds(window: &Window) -> f64 {
+    (window.settled_us - window.period.from_us) as f64 / 1e6 + WARM_UP.as_secs_f64()
 }
 
 /// One window of each arm, the first that counts: every request to create a payment, span by span.

@@ -190,6 +190,8 @@ pub(crate) struct Work {
     pub(crate) requests: u64,
     /// Of the product's processes together, until everything that the requests caused was done.
     pub(crate) cpu_ms_per_request: f64,
+    /// Of it, what broker and extracted services cost while they have nothing to do, as seen in the windows of `inline`.
+    pub(crate) idle_cpu_ms_per_request: Option<f64>,
     pub(crate) cpu_ms_per_request_by_process: BTreeMap<String, f64>,
     pub(crate) effects_per_request: Option<f64>,
     pub(crate) database_calls_per_request: Option<f64>,

@@ -44,7 +44,7 @@ pub(super) fn work(report: &Report, blocks: &mut Vec<Block>) {
     text(
         blocks,
         "CPU time of all processes of the product, the database's and the broker's included, from the begin of a window until \
-         everything that its requests caused was done; divided by its requests. Effects are counted by those who received them.",
+         everything that its requests caused was done; divided by its requests. Idle is what broker and extracted services cost while they have nothing to do (polling, heartbeats), as seen in the windows of `inline`. Effects are counted by those who received them.",
     );
     let inline = report.work.first().map(|work| work.cpu_ms_per_request);
     let rows = report.work.iter().map(|work| {
@@ -56,6 +56,7 @@ pub(super) fn work(report: &Report, blocks: &mut Vec<Block>) {
             work.requests.to_string(),
             format!("{:.2}", work.cpu_ms_per_request),
             against.map_or("–".to_owned(), |share| format!("{:+.1} %", 100.0 * share)),
+            short(work.idle_cpu_ms_per_request),
             work.effects_per_request.map_or("–".to_owned(), |count| format!("{count:.3}")),
             short(work.database_calls_per_request),
             work.password_hashes_per_request.map_or("–".to_owned(), |count| format!("{count:.3}")),
@@ -69,6 +70,7 @@ pub(super) fn work(report: &Report, blocks: &mut Vec<Block>) {
             "requests",
             "CPU a request, ms",
             "against inline",
+            "of it idle, ms",
             "effects a request",
             "database calls a request",
             "password hashes a request",
