@@ -25,7 +25,8 @@ fn stderr(arguments: &[&str]) -> String {
 #[test]
 fn help_names_every_verb() {
     let help = stdout(&["--help"]);
-    let verbs = ["up", "collector", "query", "tui", "sql", "trace", "export", "bench", "experiment", "product", "config"];
+    let verbs =
+        ["up", "collector", "query", "tui", "sql", "trace", "export", "bench", "experiment", "product", "config"];
     for verb in verbs {
         assert!(help.lines().any(|line| line.trim_start().starts_with(verb)), "{verb} in:\n{help}");
     }
