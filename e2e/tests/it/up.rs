@@ -63,7 +63,7 @@ async fn a_payment_is_one_story_across_services_with_its_logs() -> anyhow::Resul
     let up = Process::start(arguments(&folder, &offset_text, "10m"));
     let query = Query::at(7317 + offset);
     let services = ["acquirer", "analytics", "core", "jobs", "receiver"];
-    let sql = "SELECT trace_id FROM spans WHERE service = 'jobs' ORDER BY time LIMIT 20";
+    let sql = "SELECT trace_id FROM spans WHERE service = 'core' AND name = 'POST /v1/payments' ORDER BY time LIMIT 20";
     let story = e2e::wait_for("a payment's whole trace", || async {
         for row in query.sql(sql).await.ok()? {
             let trace = query.get(&format!("/v1/traces/{}", row["trace_id"].as_str()?)).await.ok()?;
