@@ -105,6 +105,7 @@ impl Experiment {
     /// Counts everything, then stops the stack. Its folder goes unless it is wanted.
     async fn finish(&mut self) -> anyhow::Result<()> {
         let Some(lab) = &self.lab else { return Ok(()) };
+        // Whether all has arrived is for the evidence to say.
         lab.settle(EVIDENCE_PATIENCE).await?;
         match self.account.settle(lab, EVIDENCE_PATIENCE).await {
             Ok(counted) => {
@@ -203,9 +204,9 @@ impl Experiment {
     pub(crate) async fn count(&mut self, account: &Account) -> anyhow::Result<Counted> {
         self.left_by = None;
         let lab = self.lab()?;
-        lab.settle(EVIDENCE_PATIENCE).await?;
+        let settled = lab.settle(EVIDENCE_PATIENCE).await?;
         let counted = account.settle(lab, EVIDENCE_PATIENCE).await?;
-        self.left_by = Some(Arm::Events);
+        self.left_by = settled.then_some(Arm::Events);
         Ok(counted)
     }
 

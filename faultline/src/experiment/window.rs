@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use super::arm::Arm;
-use super::lab::{Drained, Lab, now_us};
+use super::lab::{Lab, now_us};
 use super::parts::Costs;
 use super::report::{Indicators, WindowRow};
 use super::samples::{Outcome, Samples};
@@ -82,7 +82,7 @@ pub(crate) enum Unfit {
     Generator(String),
     /// The generator left requests out: too many were under way.
     Skipped(u64),
-    /// Its events had not all arrived when our patience ended.
+    /// Its events, or those from before it, had not all arrived when our patience ended.
     Undrained,
 }
 
@@ -91,7 +91,7 @@ impl std::fmt::Display for Unfit {
         match self {
             Unfit::Generator(why) => formatter.write_str(why),
             Unfit::Skipped(count) => write!(formatter, "the generator left out {count} requests"),
-            Unfit::Undrained => formatter.write_str("its events had not all arrived in time"),
+            Unfit::Undrained => formatter.write_str("events from before or of it had not all arrived in time"),
         }
     }
 }
@@ -139,9 +139,8 @@ pub(crate) async fn measure<F>(
 where
     F: Future<Output: Send>,
 {
-    if settle {
-        lab.settle(order.drain_max).await.context("before the window")?;
-    }
+    // What still waits from before would be work of this window: it is measured, and does not count.
+    let settled = !settle || lab.settle(order.drain_max).await?;
     lab.enter(order.arm).await?;
     let ledger_file = lab.data_dir().join("product/ledger.jsonl");
     let ledger_before = bytes(&ledger_file);
@@ -179,7 +178,8 @@ where
     indicators.product_cpu_pct = Some(100.0 * product_seconds(order.arm, &at_end, &before) / loaded_s.max(1.0));
     let calls = lab.telemetry.calls(Period { from_us: begun_us, to_us: settled_us }).await.ok();
     let measured = samples.between(period.from_us, period.to_us);
-    let unfit = unfit(lab, &order, limits, &measured, &core_busy_pct, drained);
+    let undrained = !settled || drained.is_some_and(|drained| drained.after.is_none());
+    let unfit = unfit(lab, &order, limits, &measured, &core_busy_pct, undrained);
     let window = Window {
         number,
         period,
@@ -251,14 +251,7 @@ pub(crate) fn product_seconds(arm: Arm, after: &Costs, before: &Costs) -> f64 {
     arm.parts().iter().filter_map(|name| used.get(*name)).sum()
 }
 
-fn unfit(
-    lab: &Lab,
-    order: &Order,
-    limits: &Limits,
-    samples: &Samples,
-    busy: &[f64],
-    drained: Option<Drained>,
-) -> Option<Unfit> {
+fn unfit(lab: &Lab, order: &Order, limits: &Limits, samples: &Samples, busy: &[f64], undrained: bool) -> Option<Unfit> {
     let late = samples.late_p99_ms();
     if late > limits.late_max_ms {
         return Some(Unfit::Generator(format!("one request in a hundred left more than {late:.0} ms late")));
@@ -271,7 +264,6 @@ fn unfit(
         return Some(Unfit::Generator(format!("the generator's core was {most:.0} % busy")));
     }
     let skipped = samples.count(Outcome::Skipped);
-    let undrained = drained.is_some_and(|drained| drained.after.is_none());
     (skipped > 0).then_some(Unfit::Skipped(skipped)).or(undrained.then_some(Unfit::Undrained))
 }
 
