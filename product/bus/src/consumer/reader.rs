@@ -145,8 +145,7 @@ impl<'a, H: Handler> Session<'a, H> {
         let mut work = FuturesUnordered::new();
         let mut early = None;
         let doubt = Notify::new();
-        let watch = self.watch(stop, outage, &doubt);
-        tokio::pin!(watch);
+        let mut watch = Box::pin(self.watch(stop, outage, &doubt));
         let outcome = loop {
             tokio::select! {
                 biased;
@@ -170,6 +169,7 @@ impl<'a, H: Handler> Session<'a, H> {
                 },
             }
         };
+        drop(watch); // it may hold the connection that the work in hand needs
         // What has begun is finished: whoever reads on here would do it again.
         while let Some(done) = work.next().await {
             let _ = self.pass(done); // the first failure is the one to tell

@@ -59,17 +59,16 @@ async fn killed_at(step: Step, broker: &TestBroker) {
         "bootstrap_servers": broker.kafka().bootstrap_servers, "name": broker.name,
         "ours": place(&ours, "ours.db"), "theirs": place(&theirs, "theirs.db"),
     });
-    let mut child = Command::new(std::env::current_exe().expect("this program"))
+    let child = Command::new(std::env::current_exe().expect("this program"))
         .args(["injection::the_process_that_is_killed", "--exact", "--ignored"])
         .env(CHILD, told.to_string())
         .env(DIE_AT, format!("{step:?}"))
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
+        .arg("--nocapture")
         .kill_on_drop(true)
-        .spawn()
-        .expect("a process");
-    let ended = child.wait().await.expect("an end");
-    assert_eq!(ended.signal(), Some(ABORTED), "{step:?} was not reached: {ended}");
+        .output();
+    let child = child.await.expect("a process");
+    let said = String::from_utf8_lossy(&child.stderr);
+    assert_eq!(child.status.signal(), Some(ABORTED), "{step:?} was not reached: {}\n{said}", child.status);
 
     // Another process takes over and the customer goes on where the answers ended.
     let product = Product::start(ours.open("ours.db").await, broker).await;
