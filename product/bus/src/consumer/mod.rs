@@ -7,6 +7,7 @@
 //! has its own reader, which waits for the head of its topic. After the last delay, or at once if the event is poison, it
 //! goes to `<topic>.<group>.dlq`. So events of one key keep their order until one of them is retried.
 
+mod at_work;
 mod forward;
 mod hand;
 mod reader;
@@ -27,6 +28,7 @@ pub(crate) use {
     tier::dead_letter_suffix,
 };
 
+use at_work::AtWork;
 use forward::Forward;
 use reader::Reader;
 use tier::Tier;
@@ -102,6 +104,7 @@ pub async fn run(
     let tiers = Tier::all(&config.group, &config.topics, &config.retry_delays);
     let forward = Arc::new(Forward::new(&config)?);
     let handler = Arc::new(handler);
+    let at_work = Arc::<AtWork>::default();
     // One failing reader stops the others: half a consumer is worse to notice than none.
     let stop = stop.child_token();
     let mut readers = JoinSet::new();
@@ -117,6 +120,7 @@ pub async fn run(
             database: database.clone(),
             handler: handler.clone(),
             forward: forward.clone(),
+            at_work: at_work.clone(),
         };
         readers.spawn(reader.run(stop.clone()));
     }

@@ -20,6 +20,7 @@ use tracing::{Instrument, error, info, warn};
 
 use super::{
     Handler, HandlerError,
+    at_work::AtWork,
     forward::{self, Forward},
     hand::Hand,
     seat::Seat,
@@ -56,6 +57,8 @@ pub(super) struct Reader<H> {
     pub(super) database: Database,
     pub(super) handler: Arc<H>,
     pub(super) forward: Arc<Forward>,
+    /// Of all readers of the consumer.
+    pub(super) at_work: Arc<AtWork>,
 }
 
 /// A message that was worked on. An error means that nothing is decided and it has to be read again.
@@ -298,6 +301,7 @@ impl<'a, H: Handler> Session<'a, H> {
             return Ok(Outcome::Unwanted);
         }
         crate::step!(Received);
+        let _claim = self.reader.at_work.claim(event.id).await;
         if inbox::knows(database, group, event.id).await? {
             return Ok(Outcome::Duplicate);
         }
