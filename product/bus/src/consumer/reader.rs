@@ -162,13 +162,9 @@ impl<'a, H: Handler> Session<'a, H> {
                     work.extend(hand.finished(&key).map(|next| self.work(next)));
                 }
                 message = self.next(&mut early), if hand.has_room() => match message {
-                    Ok(message) => match self.is_to_be_done(&message).await {
-                        Ok(true) => work.extend(hand.take(message).map(|message| self.work(message))),
-                        Ok(false) => {}
-                        Err(error) => break Err(error),
-                    },
-                    Err(KafkaError::MessageConsumption(code)) if is_of_connection(code) => doubt.notify_one(),
-                    Err(error) => break Err(error.into()),
+                    Ok(message) => work.extend(hand.take(message).map(|message| self.work(message))),
+                    Err(error) if is_passing(&error) => doubt.notify_one(),
+                    Err(error) => break Err(error),
                 },
             }
         };
@@ -182,24 +178,24 @@ impl<'a, H: Handler> Session<'a, H> {
         outcome
     }
 
-    /// The next message, when it is due. One that is early stays in `early` when this is cancelled.
-    async fn next(&self, early: &mut Option<(OwnedMessage, tokio::time::Instant)>) -> Result<OwnedMessage, KafkaError> {
-        let (message, due) = match early.take() {
-            Some(early) => early,
-            None => {
+    /// The next message that is for us, when it is due. What is not handed out yet stays in `early` when this is cancelled.
+    async fn next(&self, early: &mut Option<(OwnedMessage, tokio::time::Instant)>) -> anyhow::Result<OwnedMessage> {
+        loop {
+            if early.is_none() {
                 let message = self.consumer.recv().await?.detach();
                 // A clock that jumped must not hold the topic: nothing waits longer than its delay.
                 let wait = forward::due(&message).duration_since(SystemTime::now()).unwrap_or(Duration::ZERO);
                 let due = tokio::time::Instant::now() + wait.min(self.reader.tier.delay);
-                (message, due)
+                *early = Some((message, due));
             }
-        };
-        if due > tokio::time::Instant::now() {
-            let (_, due) = early.insert((message, due));
+            let Some((message, due)) = early.as_ref() else { continue };
             tokio::time::sleep_until(*due).await;
-            return early.take().map(|(message, _)| message).ok_or(KafkaError::Canceled);
+            // Here and not between two polls of the work in hand, which may hold the connections that the answer needs.
+            let wanted = self.is_to_be_done(message).await?;
+            if let Some((message, _)) = early.take().filter(|_| wanted) {
+                return Ok(message);
+            }
         }
-        Ok(message)
     }
 
     /// Whether it is for us: not when its partition changes hands, before or after.
@@ -404,6 +400,10 @@ impl<'a, H: Handler> Session<'a, H> {
 
 fn place(message: &OwnedMessage) -> Place {
     (message.topic().to_owned(), message.partition())
+}
+
+fn is_passing(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(KafkaError::MessageConsumption(code)) if is_of_connection(*code))
 }
 
 /// The client mends these by itself; what is to be found out is who answers afterwards.
