@@ -25,3 +25,7 @@ bench:
 # what CI runs
 ci:
     .ci/run
+
+# the product's tests on PostgreSQL and Apache Kafka
+test-real:
+    deploy/testbed/product-tests

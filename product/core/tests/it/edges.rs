@@ -12,7 +12,8 @@ async fn unreadable_requests_are_problems() {
     let app = TestApp::start().await;
     let post = |path: &str| app.request(Method::POST, path);
     let json = |path: &str, body: &str| post(path).header("content-type", "application/json").body(body.to_owned());
-    let huge = format!(r#"{{"email":"{}"}}"#, "x".repeat(64 * 1024));
+    // Little beyond the limit: a server may hang up on whoever goes on sending what it has refused.
+    let huge = format!(r#"{{"email":"{}"}}"#, "x".repeat(16 * 1024));
     for (request, expected) in [
         (json("/v1/register", "{"), StatusCode::BAD_REQUEST),
         (json("/v1/register", ""), StatusCode::BAD_REQUEST),
