@@ -75,7 +75,7 @@ pub fn concat(table: Table, batches: &[RecordBatch]) -> Result<RecordBatch, Arro
     RecordBatch::try_new(Arc::clone(table.schema()), columns.collect::<Result<_, _>>()?)
 }
 
-/// One column of `table` of all parts in order, as [`concat`] makes it.
+/// One column of `table` of all parts in order, as [`concat()`] makes it.
 pub fn concat_column(table: Table, index: usize, parts: &[&dyn Array]) -> Result<ArrayRef, ArrowError> {
     if parts.is_empty() {
         return Ok(new_empty_array(table.schema().field(index).data_type()));

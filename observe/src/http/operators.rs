@@ -15,7 +15,7 @@ use axum::{
 const REFUSAL: &str = r#"{"title":"Not an operator","status":401,"detail":"this needs the header `Authorization: Bearer <operator token>`, or without such a setting this machine"}"#;
 
 /// Every route added so far answers only who presents `token` as `Authorization: Bearer …`; without a token, only who asks
-/// from this machine, which [`serve`](super::serve) tells.
+/// from this machine, which [`serve`](super::serve()) tells.
 pub fn operators_only<S>(router: Router<S>, token: Option<&str>) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
