@@ -108,7 +108,7 @@ impl Faults {
         let (name, target) = (fault.name, &key.1);
         match ended {
             Ok(()) => info!(name: "faultline.fault.ended", { fault.name = name, fault.target = target },
-"{name} on the {target} is over"),
+                "{name} on the {target} is over"),
             Err(error) => {
                 let error = format!("{error:#}");
                 error!(name: "faultline.fault.ended", { fault.name = name, fault.target = target, error },
