@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -38,11 +39,14 @@ impl Turn {
 const PORTS: [u16; 16] =
     [4317, 4318, 7317, 7092, 7001, 7002, 7003, 7010, 7011, 7025, 7100, 7101, 7102, 7103, 7104, 7105];
 
-/// An offset at which every port of a stack is free now.
+/// An offset at which every port of a stack is free now; each one later than the one before, so that what a stack
+/// that just ended still sends does not reach the next.
 pub fn free_port_offset() -> u16 {
-    let start = 10_000 + (std::process::id() % 300) as u16 * 100;
+    static STEP: AtomicU32 = AtomicU32::new(0);
+    let start = std::process::id() % 300 * 100;
     (0..400)
-        .map(|step| 10_000 + (start - 10_000 + step * 101) % 45_000)
+        .map(|_| STEP.fetch_add(1, Ordering::Relaxed) % 400)
+        .map(|step| (10_000 + (start + step * 101) % 45_000) as u16)
         .find(|offset| PORTS.iter().all(|port| TcpListener::bind(("127.0.0.1", port + offset)).is_ok()))
         .expect("some hundred ports are free")
 }

@@ -6,6 +6,8 @@ use std::process::Output;
 use e2e::{Process, Query};
 use serde_json::Value;
 
+const NOTHING: [Value; 0] = [];
+
 /// A stack under load, and the commands that are typed beside it.
 struct Stack {
     up: Process,
@@ -79,10 +81,10 @@ impl Stack {
         Ok(rows.iter().filter_map(|row: &Value| row["version"].as_str().map(str::to_owned)).collect())
     }
 
-    /// Requests of customers that failed, in the eyes of the customers.
-    async fn failed_requests(&self) -> anyhow::Result<i64> {
-        let sql = "SELECT count(*) FROM logs WHERE service = 'load' AND body LIKE '% failed: %'";
-        self.query.number(sql).await
+    /// Requests of customers that failed, in the words of the customers.
+    async fn failed_requests(&self) -> anyhow::Result<Vec<Value>> {
+        let sql = "SELECT time, body FROM logs WHERE service = 'load' AND body LIKE '% failed: %' ORDER BY time";
+        self.query.sql(sql).await
     }
 
     /// Stops everything; the account has to be clean.
@@ -118,7 +120,7 @@ async fn jobs_is_replaced_and_put_back_under_load_and_nobody_notices() -> anyhow
     );
     let nothing_left = String::from_utf8(stack.product(&["rollback", "jobs"]).await?.stderr)?;
     assert!(nothing_left.contains("nothing to go back to"), "{nothing_left}");
-    assert_eq!(stack.failed_requests().await?, 0);
+    assert_eq!(stack.failed_requests().await?, NOTHING);
     stack.end();
     Ok(())
 }
@@ -132,7 +134,7 @@ async fn core_hands_its_port_over_and_no_request_fails() -> anyhow::Result<()> {
         (stack.versions("core").await.ok()?.last()? == "2.0.0").then_some(())
     })
     .await?;
-    assert_eq!(stack.failed_requests().await?, 0);
+    assert_eq!(stack.failed_requests().await?, NOTHING);
     stack.end();
     Ok(())
 }
@@ -149,7 +151,7 @@ async fn a_bad_version_is_taken_back_by_itself_and_its_harm_repaired() -> anyhow
     assert_eq!(stack.told("faultline.deploy.rolled_back").await?, 1);
     let running: String = stack.done(&["parts"]).await?;
     assert!(!running.contains("1.4.1"), "{running}");
-    assert_eq!(stack.failed_requests().await?, 0);
+    assert_eq!(stack.failed_requests().await?, NOTHING);
     stack.end();
     Ok(())
 }
