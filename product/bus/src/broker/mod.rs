@@ -4,6 +4,7 @@
 //! engine never forgets one. Each start is a new cluster: clients that compare the cluster id know that everything
 //! before is gone.
 
+mod fetch;
 mod partition;
 mod retention;
 mod storage;
@@ -11,15 +12,24 @@ mod storage;
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
-use rama::{Context, Service};
-use tansu_broker::{coordinator::group::administrator::Controller, service::services};
+use rama::{Context, Layer as _, Service};
+use tansu_broker::{
+    Error as BrokerError,
+    coordinator::group::administrator::Controller,
+    service::{auth, coordinator, storage as records},
+};
+use tansu_service::{BytesFrameLayer, FrameRouteService, TcpBytesLayer, TcpContext, TcpContextLayer};
 use tansu_storage::{BrokerRegistrationRequest, Storage, StorageContainer};
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 use url::Url;
 use uuid::Uuid;
 
+use fetch::WaitingFetch;
 use storage::Memory;
 
 const NODE_ID: i32 = 1;
@@ -71,6 +81,21 @@ impl Broker {
         Ok(Self { listener, address, cluster_id, storage: Memory::new(directory) })
     }
 
+    /// What serves one connection, from bytes to answers.
+    fn service(&self, groups: Controller<Memory>) -> anyhow::Result<impl Service<(), TcpStream, Error = BrokerError>> {
+        let routes = FrameRouteService::<(), BrokerError>::builder();
+        let routes = records::services(routes, self.storage.clone())?;
+        let routes = coordinator::services(routes, groups)?;
+        let routes = auth::services(routes)?.build()?;
+        let layers = (
+            TcpContextLayer::new(TcpContext::default().cluster_id(Some(self.cluster_id.clone()))),
+            TcpBytesLayer::default(),
+            BytesFrameLayer::default(),
+            WaitingFetch(self.storage.clone()),
+        );
+        Ok(layers.into_layer(routes))
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -95,7 +120,7 @@ impl Broker {
                 _ = stop.cancelled() => break,
             };
             stream.set_nodelay(true)?;
-            let service = services(&self.cluster_id, groups.clone(), self.storage.clone(), None)?;
+            let service = self.service(groups.clone())?;
             let stop = stop.clone();
             connections.spawn(async move {
                 // The end of a connection is an error to tansu (end of file): a client that leaves is no news.

@@ -34,6 +34,7 @@ use tansu_storage::{
     OffsetCommitRequest, OffsetStage, ProducerIdResponse, Result, ScramCredential, Storage, StorageContainer, TopicId,
     Topition, TxnAddPartitionsRequest, TxnAddPartitionsResponse, TxnOffsetCommitRequest, UpdateError, Version,
 };
+use tokio::sync::Notify;
 use tracing::warn;
 use url::Url;
 use uuid::Uuid;
@@ -47,12 +48,26 @@ pub(super) struct Memory {
     /// Producer ids this broker gave. They start at the time of its start: an id must not come again in a later life,
     /// or what a new producer sends would be taken for repetitions of what the old one sent.
     producers: Arc<Mutex<Range<i64>>>,
+    /// Told of each append.
+    appended: Arc<Notify>,
 }
 
 impl Memory {
     pub(super) fn new(directory: StorageContainer) -> Self {
         let first = milliseconds(SystemTime::now()) << 16;
-        Self { directory, partitions: Arc::default(), producers: Arc::new(Mutex::new(first..first)) }
+        let producers = Arc::new(Mutex::new(first..first));
+        Self { directory, partitions: Arc::default(), producers, appended: Arc::default() }
+    }
+
+    /// Waits until one of these partitions has a record at its offset or after.
+    pub(super) async fn readable(&self, wanted: &[(Topition, i64)]) {
+        loop {
+            let appended = self.appended.notified();
+            if wanted.iter().any(|(topition, offset)| self.stage(topition).1 > *offset) {
+                return;
+            }
+            appended.await;
+        }
     }
 
     /// Publishes what the log holds, so that its flatness can be watched.
@@ -116,6 +131,7 @@ impl Storage for Memory {
         let mut partitions = self.partitions();
         let partition = partitions.entry(topition.clone()).or_default();
         let offset = partition.append(batch).map_err(Error::Api)?;
+        self.appended.notify_waiters();
         let unread = partition.trim();
         if unread > 0 {
             let (topic, number) = (topition.topic(), topition.partition());

@@ -109,8 +109,6 @@ struct Session<'a, H> {
 
 impl<'a, H: Handler> Session<'a, H> {
     async fn open(reader: &'a Reader<H>) -> anyhow::Result<Self> {
-        // A retry waits anyway; the first attempt should not.
-        let fetch_wait_ms = if reader.tier.attempt == 0 { "20" } else { "250" };
         let consumer: StreamConsumer<Seat> = reader
             .kafka
             .client()
@@ -125,7 +123,6 @@ impl<'a, H: Handler> Session<'a, H> {
             .set("session.timeout.ms", "6000")
             // A member that comes or goes moves only the partitions that change hands.
             .set("partition.assignment.strategy", "cooperative-sticky")
-            .set("fetch.wait.max.ms", fetch_wait_ms)
             .set("queued.min.messages", AHEAD_MESSAGES_MIN)
             .set("queued.max.messages.kbytes", AHEAD_KBYTES_MAX)
             .set("statistics.interval.ms", "1000")
