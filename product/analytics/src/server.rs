@@ -53,11 +53,6 @@ impl Server {
         &self.database
     }
 
-    /// How events are consumed; a test has topics of its own.
-    pub fn consumer(&mut self) -> &mut ConsumerConfig {
-        &mut self.consumer
-    }
-
     /// Serves until `stop` is cancelled, then finishes the event in hand.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Server { listener, database, operator_token, consumer, .. } = self;

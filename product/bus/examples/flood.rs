@@ -27,7 +27,7 @@ async fn main() -> anyhow::Result<()> {
     let messages = std::env::args().nth(1).map_or(Ok(300_000), |count| count.parse())?;
     let stop = CancellationToken::new();
     let broker = Broker::bind(broker::Args { broker_listen: "127.0.0.1:0".parse()? }).await?;
-    let kafka = KafkaArgs { bootstrap_servers: broker.address().to_string() };
+    let kafka = KafkaArgs::at(broker.address().to_string());
     let serving = tokio::spawn(broker.run(stop.clone()));
     create_topics(&kafka, &[Topic { name: "flood".to_owned(), partitions: PARTITIONS }]).await?;
 

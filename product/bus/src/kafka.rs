@@ -24,6 +24,11 @@ pub struct KafkaArgs {
     /// Kafka brokers, `host:port` separated by commas. The default is the embedded broker of `faultline up`.
     #[arg(long, env = "FAULTLINE_BOOTSTRAP_SERVERS", default_value = "127.0.0.1:7092")]
     pub bootstrap_servers: String,
+
+    /// Put before the names of topics and consumer groups, such as `shop.`, where several products share a cluster. Chosen
+    /// once for a set of databases: another prefix is another log.
+    #[arg(long, env = "FAULTLINE_TOPIC_PREFIX", hide_short_help = true)]
+    pub topic_prefix: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +38,21 @@ pub struct Topic {
 }
 
 impl KafkaArgs {
+    /// Brokers that nobody shares with us.
+    pub fn at(bootstrap_servers: impl Into<String>) -> Self {
+        Self { bootstrap_servers: bootstrap_servers.into(), topic_prefix: None }
+    }
+
+    /// What a topic or a group of ours is called there. Applied where names meet the client, so that an outbox and whoever
+    /// writes to it know nothing of it.
+    pub(crate) fn name(&self, ours: &str) -> String {
+        format!("{}{ours}", self.topic_prefix.as_deref().unwrap_or_default())
+    }
+
+    pub(crate) fn topics(&self, ours: Vec<Topic>) -> Vec<Topic> {
+        ours.into_iter().map(|topic| Topic { name: self.name(&topic.name), ..topic }).collect()
+    }
+
     /// What producers and consumers share. Reconnecting is quick: a broker of this machine is back in a moment.
     pub(crate) fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();

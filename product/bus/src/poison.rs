@@ -20,7 +20,8 @@ pub async fn poison(kafka: &KafkaArgs, topic: &str) -> anyhow::Result<()> {
     let id = Uuid::now_v7().to_string();
     let header = |headers: OwnedHeaders, key, value: &str| headers.insert(Header { key, value: Some(value) });
     let headers = header(header(OwnedHeaders::new(), "ce_id", &id), "ce_type", "payment.captured");
-    let record = FutureRecord::to(topic).key(&id).payload("{\"payment_id\": \"0192").headers(headers);
+    let topic = kafka.name(topic);
+    let record = FutureRecord::to(&topic).key(&id).payload("{\"payment_id\": \"0192").headers(headers);
     let sent = producer.send(record, SEND_MAX).await;
     sent.map(drop).map_err(|(error, _)| error).with_context(|| format!("could not send to {topic}"))
 }

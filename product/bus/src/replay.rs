@@ -103,7 +103,8 @@ pub async fn outbox(
         let Some(last) = rows.last() else { break };
         after = last.id;
         // All are handed to the client in order before the first is waited for, so their order stays.
-        let sends = rows.into_iter().map(|row| send_row(&producer, row, source)).collect::<anyhow::Result<Vec<_>>>()?;
+        let sends =
+            rows.into_iter().map(|row| send_row(&producer, kafka, row, source)).collect::<anyhow::Result<Vec<_>>>()?;
         replayed += try_join_all(sends).await?.len() as u64;
     }
     info!("put {replayed} events of the outbox back");
@@ -112,10 +113,11 @@ pub async fn outbox(
 
 fn send_row(
     producer: &FutureProducer<Quiet>,
+    kafka: &KafkaArgs,
     row: Row,
     source: &str,
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
-    let topic = row.topic.clone();
+    let topic = kafka.name(&row.topic);
     let (event, body) = row.into_event()?;
     let headers = message_headers(&event, source);
     let record = FutureRecord::to(&topic).key(&event.key).payload(&body).headers(headers);
@@ -136,7 +138,7 @@ pub async fn dead_letters(selection: &Selection, kafka: &KafkaArgs, group: &str)
         .set("enable.auto.commit", "false")
         .create_with_context(Quiet)?;
     let consumer = Arc::new(consumer);
-    let mut ends = ends(&consumer, &dead_letter_suffix(group)).await?;
+    let mut ends = ends(&consumer, &dead_letter_suffix(&kafka.name(group))).await?;
     let mut places = TopicPartitionList::new();
     for (topic, partition) in ends.keys() {
         places.add_partition_offset(topic, *partition, Offset::Beginning)?;

@@ -1,17 +1,25 @@
-//! What the tests of all parts stand on: a database that ends with its test, SQLite unless told otherwise, and the events
-//! that were ever published.
+//! What the tests of all parts stand on: a database that ends with its test, SQLite unless told otherwise, a broker that
+//! each has to itself, the embedded one unless told otherwise, and the events that were ever published.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, net::Ipv4Addr, path::Path};
 
+use futures::future::{BoxFuture, FutureExt as _};
 use serde_json::Value;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection};
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{Event, database::Database};
+use crate::{
+    Event, KafkaArgs,
+    broker::{self, Broker},
+    database::Database,
+};
 
 /// A superuser's URL such as `postgres://postgres@127.0.0.1:5433/postgres`; each test gets a database of its own there.
 const POSTGRES: &str = "FAULTLINE_TEST_POSTGRES_URL";
+/// `host:port` of Apache Kafka; each test gets topics and groups of its own there.
+const KAFKA: &str = "FAULTLINE_TEST_BOOTSTRAP_SERVERS";
 
 /// A folder and one database, gone with this value. On SQLite the database is the file that the part or the test names
 /// in the folder.
@@ -72,6 +80,17 @@ async fn administer(server: &str, statement: String) {
     let mut connection = AnyConnection::connect(server).await.expect("a PostgreSQL server");
     sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await.expect("a superuser");
     connection.close().await.expect("an orderly end");
+}
+
+/// Where a test finds its broker, and what serves it there: to be spawned on a runtime that outlives who uses it.
+pub async fn kafka() -> (KafkaArgs, BoxFuture<'static, anyhow::Result<()>>) {
+    if let Ok(servers) = std::env::var(KAFKA) {
+        let topic_prefix = Some(format!("test_{}.", Uuid::new_v4().simple()));
+        return (KafkaArgs { topic_prefix, ..KafkaArgs::at(servers) }, std::future::ready(Ok(())).boxed());
+    }
+    let free = (Ipv4Addr::LOCALHOST, 0).into();
+    let broker = Broker::bind(broker::Args { broker_listen: free }).await.expect("a free port");
+    (KafkaArgs::at(broker.address().to_string()), broker.run(CancellationToken::new()).boxed())
 }
 
 /// An event in every shape that any was ever published in: see `product/bus/events/README.md`.

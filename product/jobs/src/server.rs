@@ -56,7 +56,7 @@ impl Server {
         self.jobs.clone()
     }
 
-    /// How events are consumed; a test has topics of its own and short delays.
+    /// How events are consumed; a test has short delays.
     pub fn consumer(&mut self) -> &mut ConsumerConfig {
         &mut self.consumer
     }

@@ -250,7 +250,9 @@ impl Field {
     }
 
     async fn poison(&self) -> anyhow::Result<Effect> {
-        let kafka = product_bus::KafkaArgs { bootstrap_servers: self.stack.args.text("bootstrap_servers") };
+        let setting = |id| self.stack.args.text(id);
+        let (bootstrap_servers, topic_prefix) = (setting("bootstrap_servers"), Some(setting("topic_prefix")));
+        let kafka = product_bus::KafkaArgs { bootstrap_servers, topic_prefix };
         product_bus::poison(&kafka, POISONED).await?;
         let repeated = tokio::spawn(async move {
             loop {

@@ -63,7 +63,7 @@ async fn every_counted_event_of_a_payment_is_evidence() {
 #[tokio::test]
 async fn only_operators_read_where_a_token_is_set() {
     let stack = Stack::new().await;
-    let mut args = stack.args(KafkaArgs { bootstrap_servers: "127.0.0.1:1".to_owned() });
+    let mut args = stack.args(KafkaArgs::at("127.0.0.1:1"));
     args.operator_token = Some("let me in".to_owned());
     let server = Server::bind(args).await.unwrap();
     let base = format!("http://{}", server.address());

@@ -34,7 +34,7 @@ impl Stack {
 
     /// A service whose broker is never up: events are handed to its handler directly.
     pub(crate) async fn without_broker(&self) -> Server {
-        Server::bind(self.args(KafkaArgs { bootstrap_servers: "127.0.0.1:1".to_owned() })).await.unwrap()
+        Server::bind(self.args(KafkaArgs::at("127.0.0.1:1"))).await.unwrap()
     }
 }
 

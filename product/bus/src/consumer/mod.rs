@@ -50,10 +50,11 @@ pub struct ConsumerConfig {
 }
 
 impl ConsumerConfig {
-    /// With delays of 1 s, 5 s and 30 s, and 32 events in hand.
+    /// With delays of 1 s, 5 s and 30 s, and 32 events in hand; names get the prefix of `kafka`.
     pub fn new(kafka: KafkaArgs, group: &str, topics: Vec<Topic>) -> Self {
         let retry_delays = RETRY_DELAYS_DEFAULT.to_vec();
-        Self { kafka, group: group.to_owned(), topics, retry_delays, in_hand_max: IN_HAND_MAX_DEFAULT }
+        let (group, topics) = (kafka.name(group), kafka.topics(topics));
+        Self { kafka, group, topics, retry_delays, in_hand_max: IN_HAND_MAX_DEFAULT }
     }
 }
 

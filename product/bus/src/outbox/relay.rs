@@ -66,6 +66,7 @@ pub struct Relay {
 impl Relay {
     /// `source` is the CloudEvents source ("core"); `topics` are created when missing.
     pub fn new(database: Database, kafka: KafkaArgs, source: &str, topics: Vec<Topic>) -> Self {
+        let topics = kafka.topics(topics);
         Self {
             database,
             kafka,
@@ -297,7 +298,7 @@ impl<'a> Session<'a> {
     }
 
     fn send(&self, row: Row) -> anyhow::Result<OnTheWay> {
-        let (id, topic, again) = (row.id, row.topic.clone(), row.was_published());
+        let (id, topic, again) = (row.id, self.relay.kafka.name(&row.topic), row.was_published());
         let (mut event, body) = row.into_event().with_context(|| format!("outbox row {id} is damaged"))?;
         let span = if again {
             METRICS.republished.add(1, &destination(&topic));

@@ -52,7 +52,7 @@ impl TestBroker {
     pub(crate) async fn start() -> Self {
         let name = Uuid::new_v4().simple().to_string();
         match std::env::var("FAULTLINE_TEST_BOOTSTRAP_SERVERS") {
-            Ok(bootstrap_servers) => Self { kafka: KafkaArgs { bootstrap_servers }, name, embedded: None },
+            Ok(servers) => Self { kafka: KafkaArgs::at(servers), name, embedded: None },
             Err(_) => Self::start_at("127.0.0.1:0".parse().expect("an address"), name).await,
         }
     }
@@ -65,7 +65,7 @@ impl TestBroker {
     async fn start_at(listen: SocketAddr, name: String) -> Self {
         let broker = Broker::bind(broker::Args { broker_listen: listen }).await.expect("a free port");
         let address = broker.address();
-        let kafka = KafkaArgs { bootstrap_servers: address.to_string() };
+        let kafka = KafkaArgs::at(address.to_string());
         Self { kafka, name, embedded: Some((address, Running::spawn(|stop| broker.run(stop)))) }
     }
 

@@ -38,7 +38,7 @@ async fn a_closed_gate_lets_pass_what_is_wanted_and_an_open_one_the_rest() {
 #[tokio::test(flavor = "multi_thread")]
 async fn behind_a_closed_gate_the_outbox_is_bounded_by_age() {
     let ours = TestDatabase::create().await;
-    let nobody = KafkaArgs { bootstrap_servers: "127.0.0.1:1".to_owned() };
+    let nobody = KafkaArgs::at("127.0.0.1:1");
     let broker = TestBroker::known_as(nobody, "nobody".to_owned());
     let (gate, watched) = watch::channel(false);
     let at_once = |relay: outbox::Relay| relay.gate(watched).retained(Duration::ZERO);

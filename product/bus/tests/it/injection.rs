@@ -96,7 +96,7 @@ async fn the_process_that_is_killed() {
     let Ok(told) = std::env::var(CHILD) else { return };
     let told: Value = serde_json::from_str(&told).expect("JSON");
     let text = |value: &Value| value.as_str().map(str::to_owned);
-    let kafka = KafkaArgs { bootstrap_servers: text(&told["bootstrap_servers"]).expect("an address") };
+    let kafka = KafkaArgs::at(text(&told["bootstrap_servers"]).expect("an address"));
     let broker = TestBroker::known_as(kafka, text(&told["name"]).expect("a name"));
     let open = async |place: &Value| {
         let file: PathBuf = Path::new(&text(&place[1]).expect("a file")).to_owned();

@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use expect_test::expect;
-use product_bus::broker::{self, Broker};
 use product_bus::outbox::{self, Relay};
-use product_bus::testing::TestDatabase;
+use product_bus::testing::{self, TestDatabase};
 use product_bus::{Event, KafkaArgs, Topic};
 use product_jobs::Server;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::stack::{Stack, done, payment};
 
@@ -20,21 +18,20 @@ const PATIENCE: Duration = Duration::from_secs(60);
 async fn receivers_that_refuse_and_a_repeated_event_make_each_effect_once() {
     let stack = Stack::refusing(1, 1).await;
     let stop = CancellationToken::new();
-    let (kafka, name) = broker().await;
+    let (kafka, serving) = testing::kafka().await;
+    tokio::spawn(serving);
 
     let mut server = Server::bind(stack.args(kafka.clone())).await.unwrap();
-    server.consumer().topics = topics(&name);
-    server.consumer().group = format!("jobs.{name}");
     server.consumer().retry_delays = vec![Duration::from_millis(50); 3];
     let database = server.handler().database().clone();
     let jobs = tokio::spawn(server.run(stop.clone()));
 
     let captured = payment(1, "payment.captured", "Two tickets");
-    publish(&kafka, &name, std::slice::from_ref(&captured)).await;
+    publish(&kafka, std::slice::from_ref(&captured)).await;
     until(async || done(&database).await.lines().count() == 3).await;
 
     // The same event once more, and after it in the same partition one that shows when it has been read.
-    publish(&kafka, &name, &[captured, payment(2, "payment.refunded", "Two tickets")]).await;
+    publish(&kafka, &[captured, payment(2, "payment.refunded", "Two tickets")]).await;
     until(async || done(&database).await.lines().count() == 6).await;
     expect![[r#"
         {"count":1,"effect":"mail","event_type":"payment.captured","payment_id":"00000000-0000-7000-8000-000000000001"}
@@ -51,35 +48,19 @@ async fn receivers_that_refuse_and_a_repeated_event_make_each_effect_once() {
     jobs.await.unwrap().unwrap();
 }
 
-/// The embedded broker or that of `FAULTLINE_TEST_BOOTSTRAP_SERVERS`, and a name for topics that no other test uses.
-async fn broker() -> (KafkaArgs, String) {
-    let name = Uuid::new_v4().simple().to_string();
-    if let Ok(bootstrap_servers) = std::env::var("FAULTLINE_TEST_BOOTSTRAP_SERVERS") {
-        return (KafkaArgs { bootstrap_servers }, name);
-    }
-    let broker = Broker::bind(broker::Args { broker_listen: "127.0.0.1:0".parse().unwrap() }).await.unwrap();
-    let kafka = KafkaArgs { bootstrap_servers: broker.address().to_string() };
-    tokio::spawn(broker.run(CancellationToken::new()));
-    (kafka, name)
-}
-
-/// The topics of the test.
-fn topics(name: &str) -> Vec<Topic> {
-    ["users", "payments"].map(|topic| Topic { name: format!("{topic}.{name}"), partitions: 4 }).into()
-}
-
 /// Puts the events into an outbox of their own and waits until its relay has published them.
-async fn publish(kafka: &KafkaArgs, name: &str, events: &[Event]) {
+async fn publish(kafka: &KafkaArgs, events: &[Event]) {
     let place = TestDatabase::create().await;
     let database = place.open("outbox.db").await;
     outbox::migrate(&database).await.unwrap();
     let mut transaction = database.begin().await.unwrap();
     for event in events {
-        outbox::enqueue(&mut transaction, &format!("payments.{name}"), event).await.unwrap();
+        outbox::enqueue(&mut transaction, "payments", event).await.unwrap();
     }
     transaction.commit().await.unwrap();
     let stop = CancellationToken::new();
-    let relay = tokio::spawn(Relay::new(database.clone(), kafka.clone(), "core", topics(name)).run(stop.clone()));
+    let topics = ["users", "payments"].map(|name| Topic { name: name.to_owned(), partitions: 4 }).into();
+    let relay = tokio::spawn(Relay::new(database.clone(), kafka.clone(), "core", topics).run(stop.clone()));
     until(async || outbox::pending(&database).await.unwrap() == 0).await;
     stop.cancel();
     relay.await.unwrap().unwrap();

@@ -56,7 +56,7 @@ impl Stack {
 
     /// A service whose broker is never up: events are handed to its handler directly.
     pub(crate) async fn without_broker(&self) -> Server {
-        let kafka = KafkaArgs { bootstrap_servers: "127.0.0.1:1".to_owned() };
+        let kafka = KafkaArgs::at("127.0.0.1:1");
         Server::bind(self.args(kafka)).await.unwrap()
     }
 

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use product_bus::KafkaArgs;
-use product_bus::broker::{self, Broker};
-use product_bus::testing::TestDatabase;
+use product_bus::testing::{self, TestDatabase};
 use product_core::{Args, Mode};
 use product_load::receiver;
 use reqwest::{Method, StatusCode};
@@ -18,7 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::app::{Answer, Process, TestApp};
 
 /// Far beyond what anything takes; a failure, not a measure.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks at a condition.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const LOCAL: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
@@ -82,15 +80,14 @@ pub(crate) type Evidence = BTreeMap<(String, String, String), (i64, i64)>;
 impl Stack {
     pub(crate) async fn start(jobs_mode: Mode, analytics_mode: Mode) -> Stack {
         let stop = CancellationToken::new();
-        let broker = Broker::bind(broker::Args { broker_listen: LOCAL }).await.unwrap();
-        let kafka = KafkaArgs { bootstrap_servers: broker.address().to_string() };
+        let (kafka, serving) = testing::kafka().await;
         // Beside the test's own runtime: where that ends in a panic it would wait for consumers whose broker is gone.
         let around = Process::start();
-        around.spawn(broker.run(CancellationToken::new()));
+        around.spawn(serving);
         let receiver = Receiver::start().await;
 
         let data = [TestDatabase::create().await, TestDatabase::create().await];
-        let mut settings: product_jobs::Args = by_default();
+        let mut settings: product_jobs::Args = settings_of(&[]);
         settings.jobs_listen = LOCAL;
         settings.jobs_database_url = data[0].url();
         settings.data_dir = data[0].folder().to_owned();
@@ -101,7 +98,7 @@ impl Stack {
         let jobs_url = format!("http://{}", jobs.address());
         let jobs = around.spawn(jobs.run(stop.clone()));
 
-        let mut settings: product_analytics::Args = by_default();
+        let mut settings: product_analytics::Args = settings_of(&[]);
         settings.analytics_listen = LOCAL;
         settings.analytics_database_url = data[1].url();
         settings.data_dir = data[1].folder().to_owned();
@@ -151,16 +148,7 @@ impl Stack {
         ];
         let mut evidence = Evidence::new();
         for (url, effects) in sources {
-            for line in lines(url).await {
-                let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
-                if !effects.contains(&text("effect").as_str()) || line["payment_id"].is_null() {
-                    continue;
-                }
-                let count = line["count"].as_i64().unwrap();
-                let seen = evidence.entry((text("effect"), text("event_type"), text("payment_id"))).or_default();
-                seen.0 += count;
-                seen.1 += line["deliveries"].as_i64().unwrap_or(count);
-            }
+            add_evidence(&mut evidence, lines(url).await, effects);
         }
         evidence
     }
@@ -197,15 +185,32 @@ pub(crate) async fn alone(jobs_mode: Mode, receiver: &Receiver, change: impl FnO
     .await
 }
 
-/// Settings as on an empty command line.
-fn by_default<T: clap::Args>() -> T {
-    let command = T::augment_args(clap::Command::new("part"));
-    T::from_arg_matches(&command.get_matches_from(["part"])).unwrap()
+/// Settings as on a command line.
+pub(crate) fn settings_of<T: clap::Args>(arguments: &[String]) -> T {
+    let command = T::augment_args(clap::Command::new("part").no_binary_name(true));
+    T::from_arg_matches(&command.get_matches_from(arguments)).unwrap()
+}
+
+/// Adds what one process says about these effects of payments.
+pub(crate) fn add_evidence(evidence: &mut Evidence, lines: Vec<Value>, effects: &[&str]) {
+    for line in lines {
+        let text = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+        if !effects.contains(&text("effect").as_str()) || line["payment_id"].is_null() {
+            continue;
+        }
+        let count = line["count"].as_i64().unwrap();
+        let seen = evidence.entry((text("effect"), text("event_type"), text("payment_id"))).or_default();
+        seen.0 += count;
+        seen.1 += line["deliveries"].as_i64().unwrap_or(count);
+    }
 }
 
 /// The evidence of one process.
 pub(crate) async fn lines(url: &str) -> Vec<Value> {
-    let text = reqwest::get(format!("{url}/internal/effects")).await.unwrap().text().await.unwrap();
+    parsed(&reqwest::get(format!("{url}/internal/effects")).await.unwrap().text().await.unwrap())
+}
+
+pub(crate) fn parsed(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
