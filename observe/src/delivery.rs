@@ -1,4 +1,5 @@
-//! Takes batches to the collector: the exporters of `opentelemetry-otlp`, and patience around them.
+//! Takes batches to the collector: the exporters of `opentelemetry-otlp`, one of our own for metrics, and patience
+//! around them.
 //!
 //! The library retries what OTLP calls retryable, after the delay the collector asks for, within `EXPORT_MAX`. A
 //! collector that restarts needs more: it may be away for longer, and a call cut in the middle (UNKNOWN) the library
@@ -8,12 +9,19 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use opentelemetry_otlp::{LogExporter, MetricExporter, RetryPolicy, SpanExporter, WithExportConfig, WithTonicConfig};
+use opentelemetry_otlp::{LogExporter, RetryPolicy, SpanExporter, WithExportConfig, WithTonicConfig};
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsServiceRequest, metrics_service_client::MetricsServiceClient,
+};
 use opentelemetry_sdk::{
-    Resource, error::OTelSdkResult, logs::LogExporter as _, metrics::Temporality, trace::SpanExporter as _,
+    Resource,
+    error::{OTelSdkError, OTelSdkResult},
+    logs::LogExporter as _,
+    trace::SpanExporter as _,
 };
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
 
 /// One call, and one export with the library's retries. The collector answers after its fsync, so a loaded disk must
 /// fit in.
@@ -35,8 +43,7 @@ impl Exporters {
         let wrong = || format!("{endpoint} is no address of a collector");
         let mut spans = aimed(SpanExporter::builder().with_tonic(), endpoint).build().with_context(wrong)?;
         let mut logs = aimed(LogExporter::builder().with_tonic(), endpoint).build().with_context(wrong)?;
-        let metrics = MetricExporter::builder().with_temporality(Temporality::Cumulative).with_tonic();
-        let metrics = aimed(metrics, endpoint).build().with_context(wrong)?;
+        let metrics = MetricExporter::new(endpoint).with_context(wrong)?;
         spans.set_resource(resource);
         logs.set_resource(resource); // metrics come with theirs
         Ok(Exporters { spans, logs, metrics })
@@ -45,6 +52,23 @@ impl Exporters {
 
 fn aimed<B: WithExportConfig + WithTonicConfig>(builder: B, endpoint: &str) -> B {
     builder.with_endpoint(endpoint).with_timeout(EXPORT_MAX).with_retry_policy(RetryPolicy::recommended())
+}
+
+/// Sends requests of metrics as they are. The library's exporter makes its request from what the SDK collected, where
+/// exemplars have no place. Its retries within one export are not missed: [`deliver`] asks again anyhow.
+#[derive(Clone, Debug)]
+pub(crate) struct MetricExporter(MetricsServiceClient<Channel>);
+
+impl MetricExporter {
+    fn new(endpoint: &str) -> anyhow::Result<MetricExporter> {
+        let endpoint = Endpoint::from_shared(endpoint.to_owned())?.timeout(EXPORT_MAX);
+        Ok(MetricExporter(MetricsServiceClient::new(endpoint.connect_lazy())))
+    }
+
+    pub(crate) async fn export(&self, request: ExportMetricsServiceRequest) -> OTelSdkResult {
+        let answer = self.0.clone().export(request).await;
+        answer.map(drop).map_err(|status| OTelSdkError::InternalFailure(status.to_string()))
+    }
 }
 
 /// Exports until it succeeds; false if that took `OUTAGE_MAX` or was abandoned.
@@ -64,7 +88,6 @@ where
 mod tests {
     use std::cell::Cell;
 
-    use opentelemetry_sdk::error::OTelSdkError;
     use tokio::time::Instant;
 
     use super::*;

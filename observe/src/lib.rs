@@ -3,7 +3,8 @@
 //!
 //! From the source outwards: `source` adapts the SDK to `queue`, which is bounded and paced by the clock;
 //! `delivery` takes batches to the collector through `opentelemetry-otlp` and outlasts its restarts; `counts` keeps
-//! the books around both.
+//! the books around both. `durations` remembers traces for the points of histograms, which have no place of their own
+//! for them.
 
 pub mod context;
 pub mod db;
@@ -12,6 +13,7 @@ mod parent;
 
 mod counts;
 mod delivery;
+mod durations;
 mod queue;
 mod runtime;
 mod settings;
@@ -20,6 +22,7 @@ mod source;
 mod telemetry;
 
 pub use counts::{Counts, SignalCounts};
+pub use durations::{DATABASE_BOUNDARIES_S, Durations, REQUEST_BOUNDARIES_S};
 pub use settings::Args;
 pub use shutdown::shutdown_signal;
 pub use telemetry::{Telemetry, init};

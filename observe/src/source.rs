@@ -9,7 +9,6 @@ use opentelemetry::{
     Context, InstrumentationScope, Key,
     logs::{AnyValue, LogRecord},
 };
-use opentelemetry_otlp::MetricExporter;
 use opentelemetry_sdk::{
     error::{OTelSdkError, OTelSdkResult},
     logs::{LogProcessor, SdkLogRecord},
@@ -24,7 +23,12 @@ use tokio::runtime::Handle;
 use tokio_util::{context::TokioContext, sync::CancellationToken};
 use uuid::Uuid;
 
-use crate::{counts::Tally, delivery::deliver, queue::Intake};
+use crate::{
+    counts::Tally,
+    delivery::{MetricExporter, deliver},
+    durations,
+    queue::Intake,
+};
 
 #[derive(Debug)]
 pub(crate) struct Spans(pub(crate) Intake<SpanData>);
@@ -86,7 +90,8 @@ impl PushMetricExporter for Points {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         let points = points(metrics);
         self.tally.made(points);
-        let delivery = deliver(|| self.exporter.export(metrics), &self.abandon);
+        let request = durations::request(metrics);
+        let delivery = deliver(|| self.exporter.export(request.clone()), &self.abandon);
         let delivered = TokioContext::new(delivery, self.runtime.clone()).await;
         self.tally.settled(points, delivered);
         if delivered { Ok(()) } else { Err(OTelSdkError::InternalFailure("given up".to_owned())) }
@@ -102,7 +107,7 @@ impl PushMetricExporter for Points {
     }
 
     fn temporality(&self) -> Temporality {
-        self.exporter.temporality()
+        Temporality::Cumulative
     }
 }
 

@@ -3,13 +3,15 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use observe::{Durations, REQUEST_BOUNDARIES_S};
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Histogram, ObservableGauge};
+use opentelemetry::metrics::{Counter, ObservableGauge};
 use tokio::sync::Semaphore;
+use tracing::Span;
 
 pub(crate) struct Metrics {
     /// Time from question to last row, waiting included, by outcome, in seconds.
-    duration: Histogram<f64>,
+    duration: Durations,
     /// Questions answered 503 because too many wait.
     pub(crate) refused: Counter<u64>,
     /// Questions that run or wait.
@@ -24,11 +26,12 @@ impl Metrics {
         let free: Weak<Semaphore> = Arc::downgrade(admitted);
         let taken = move || free.upgrade().map(|free| capacity.saturating_sub(free.available_permits()) as u64);
         Metrics {
-            duration: meter
-                .f64_histogram("faultline.query.duration")
-                .with_unit("s")
-                .with_description("Time from question to last row, waiting included, by outcome")
-                .build(),
+            duration: Durations::new(
+                "query",
+                "faultline.query.duration",
+                "Time from question to last row, waiting included, by outcome",
+                &REQUEST_BOUNDARIES_S,
+            ),
             refused: meter
                 .u64_counter("faultline.query.refused")
                 .with_unit("{query}")
@@ -53,7 +56,7 @@ impl Metrics {
         }
     }
 
-    pub(crate) fn record(&self, took: Duration, outcome: &'static str) {
-        self.duration.record(took.as_secs_f64(), &[KeyValue::new("outcome", outcome)]);
+    pub(crate) fn record(&self, took: Duration, outcome: &'static str, span: &Span) {
+        self.duration.record(took, &[KeyValue::new("outcome", outcome)], span);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
+use tracing::Span;
 
 use crate::metrics::Metrics;
 use crate::{Limits, QueryError};
@@ -23,6 +24,8 @@ pub(crate) struct Turn {
     time_max: Duration,
     outcome: &'static str,
     metrics: Arc<Metrics>,
+    /// Of whoever asked.
+    span: Span,
     _permits: [OwnedSemaphorePermit; 2],
 }
 
@@ -57,6 +60,7 @@ impl Turns {
             time_max: self.time_max,
             outcome: "abandoned",
             metrics: Arc::clone(&self.metrics),
+            span: Span::current(),
             _permits: [admitted, running],
         })
     }
@@ -79,7 +83,7 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.metrics.record(self.asked.elapsed(), self.outcome);
+        self.metrics.record(self.asked.elapsed(), self.outcome, &self.span);
     }
 }
 

@@ -5,19 +5,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use opentelemetry::{KeyValue, global, metrics::Histogram};
+use opentelemetry::KeyValue;
 use tracing::{Instrument, Span, field::Empty, info_span};
 
-use super::{DURATION_BOUNDARIES_S, method_name};
-use crate::context;
+use super::method_name;
+use crate::{Durations, REQUEST_BOUNDARIES_S, context};
 
-static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
-    global::meter("http")
-        .f64_histogram("http.client.request.duration")
-        .with_unit("s")
-        .with_description("Time from sending a request to its response's head")
-        .with_boundaries(DURATION_BOUNDARIES_S.to_vec())
-        .build()
+static DURATION: LazyLock<Durations> = LazyLock::new(|| {
+    Durations::new(
+        "http",
+        "http.client.request.duration",
+        "Time from sending a request to its response's head",
+        &REQUEST_BOUNDARIES_S,
+    )
 });
 
 /// Cheap to clone; clones share the connections.
@@ -113,7 +113,7 @@ impl Request {
             span.record("error.type", &failure).record("otel.status_code", "ERROR");
             attributes.push(KeyValue::new("error.type", failure));
         }
-        DURATION.record(started.elapsed().as_secs_f64(), &attributes);
+        DURATION.record(started.elapsed(), &attributes, &span);
         outcome
     }
 

@@ -9,20 +9,20 @@ use axum::{
     middleware::{Next, from_fn},
     response::Response,
 };
-use opentelemetry::{KeyValue, global, metrics::Histogram};
+use opentelemetry::KeyValue;
 use tracing::{Instrument, Span, field::Empty, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use super::{DURATION_BOUNDARIES_S, method_name};
-use crate::context;
+use super::method_name;
+use crate::{Durations, REQUEST_BOUNDARIES_S, context};
 
-static DURATION: LazyLock<Histogram<f64>> = LazyLock::new(|| {
-    global::meter("http")
-        .f64_histogram("http.server.request.duration")
-        .with_unit("s")
-        .with_description("Time from a request's head to its response's head")
-        .with_boundaries(DURATION_BOUNDARIES_S.to_vec())
-        .build()
+static DURATION: LazyLock<Durations> = LazyLock::new(|| {
+    Durations::new(
+        "http",
+        "http.server.request.duration",
+        "Time from a request's head to its response's head",
+        &REQUEST_BOUNDARIES_S,
+    )
 });
 
 /// Every route added so far becomes a SERVER span "POST /v1/payments", child of the caller's, with
@@ -57,7 +57,7 @@ async fn serve(request: Request, next: Next) -> Response {
         span.record("error.type", response.status().as_str()).record("otel.status_code", "ERROR");
         attributes.push(KeyValue::new("error.type", response.status().as_str().to_owned()));
     }
-    DURATION.record(started.elapsed().as_secs_f64(), &attributes);
+    DURATION.record(started.elapsed(), &attributes, &span);
     response
 }
 

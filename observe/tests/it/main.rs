@@ -69,6 +69,14 @@ async fn what_a_process_makes_is_what_the_collector_acknowledged() {
     let server = seen.spans.iter().find(|span| span.name == "GET /things/{id}").expect("the server's span");
     assert_eq!((&server.trace_id, &server.parent_span_id), (&client.trace_id, &client.span_id));
 
+    // Once each: a sample tells of one interval.
+    for (metric, span) in [("http.client.request.duration", client), ("http.server.request.duration", server)] {
+        let of_metric: Vec<_> =
+            seen.exemplars.iter().filter(|(name, _)| name == metric).map(|(_, kept)| kept).collect();
+        assert_eq!(of_metric.len(), 1, "{:?}", seen.exemplars);
+        assert_eq!((&of_metric[0].trace_id, &of_metric[0].span_id), (&span.trace_id, &span.span_id));
+    }
+
     let first = seen.logs.iter().find(|log| log.body == "rang 0").expect("the first record");
     let ring = seen.spans.iter().find(|span| span.span_id == first.span_id).expect("a record knows its span");
     assert_eq!((ring.name.as_str(), &ring.trace_id), ("ring", &first.trace_id));

@@ -25,7 +25,7 @@ use opentelemetry_proto::tonic::{
         },
     },
     common::v1::{AnyValue, any_value::Value},
-    metrics::v1::metric::Data,
+    metrics::v1::{Exemplar, metric::Data},
     trace::v1::Span,
 };
 use tokio::{net::TcpSocket, sync::watch};
@@ -45,6 +45,8 @@ pub(crate) struct Seen {
     pub(crate) logs: Vec<Log>,
     pub(crate) points: u64,
     pub(crate) metrics: BTreeSet<String>,
+    /// Of histograms, each with the name of its metric.
+    pub(crate) exemplars: Vec<(String, Exemplar)>,
 }
 
 #[derive(Clone)]
@@ -176,7 +178,11 @@ impl MetricsService for Receiver {
                 seen.points += match metric.data.expect("a metric holds data") {
                     Data::Gauge(gauge) => gauge.data_points.len(),
                     Data::Sum(sum) => sum.data_points.len(),
-                    Data::Histogram(histogram) => histogram.data_points.len(),
+                    Data::Histogram(histogram) => {
+                        let exemplars = histogram.data_points.iter().flat_map(|point| point.exemplars.clone());
+                        seen.exemplars.extend(exemplars.map(|exemplar| (metric.name.clone(), exemplar)));
+                        histogram.data_points.len()
+                    }
                     other => panic!("nothing here makes {other:?}"),
                 } as u64;
                 seen.metrics.insert(metric.name);

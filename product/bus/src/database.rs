@@ -7,8 +7,8 @@
 use std::{fmt, future::Future, path::Path, time::Duration};
 
 use anyhow::Context as _;
+use observe::db::Call;
 use sqlx::{Any, AnyConnection, AnyPool, Transaction, any::AnyPoolOptions, migrate::Migrator, pool::PoolConnection};
-use tracing::{Instrument, Span, field::Empty, info_span};
 use url::Url;
 
 /// Readers of SQLite: reads are short and CPU is what they lack, so a few connections serve many requests.
@@ -48,42 +48,30 @@ impl Dialect {
         }
     }
 
-    /// Span of a statement, named as in "INSERT payments".
-    pub fn span(self, operation: &str, table: &str) -> Span {
-        observe::db::span(self.system(), operation, table)
+    /// A statement, told as in "INSERT payments".
+    pub fn span(self, operation: &str, table: &str) -> Call {
+        observe::db::call(self.system(), operation, table)
     }
 
-    /// Span of a statement about the whole database.
-    fn plain_span(self, operation: &'static str) -> Span {
-        info_span!(
-            "db",
-            otel.name = operation,
-            otel.kind = "client",
-            otel.status_code = Empty,
-            db.system.name = self.system(),
-            db.operation.name = operation,
-            db.query.summary = operation,
-            error.type = Empty,
-        )
+    /// A statement about the whole database.
+    fn plain_span(self, operation: &'static str) -> Call {
+        observe::db::plain_call(self.system(), operation)
     }
 }
 
-/// Span of a statement on `connection`; use with [`traced`].
-pub fn span(connection: &AnyConnection, operation: &str, table: &str) -> Span {
+/// A statement on `connection`; use with [`traced`].
+pub fn span(connection: &AnyConnection, operation: &str, table: &str) -> Call {
     Dialect::of(connection).span(operation, table)
 }
 
-/// Runs a statement in its span and notes there if it failed.
-pub async fn traced<T>(span: Span, statement: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
-    let done = statement.instrument(span.clone()).await;
-    if let Err(error) = &done {
-        match error {
-            sqlx::Error::Database(error) => observe::db::failed(&span, error.code().as_deref().unwrap_or("database")),
-            sqlx::Error::PoolTimedOut => observe::db::failed(&span, "pool_timeout"),
-            _ => observe::db::failed(&span, "connection"),
-        }
-    }
-    done
+/// Runs a statement in its span, which notes if it failed.
+pub async fn traced<T>(call: Call, statement: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    let kind = |error: &sqlx::Error| match error {
+        sqlx::Error::Database(error) => error.code().as_deref().unwrap_or("database").to_owned(),
+        sqlx::Error::PoolTimedOut => "pool_timeout".to_owned(),
+        _ => "connection".to_owned(),
+    };
+    call.run(statement, kind).await
 }
 
 /// The database of a part. On SQLite one connection writes and a few read; on PostgreSQL one pool does both.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use observe::db;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
@@ -46,4 +47,17 @@ impl Database {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+/// Runs a statement on `table` in its span, which notes if it failed.
+pub(crate) async fn told<T>(
+    operation: &str,
+    table: &str,
+    statement: impl Future<Output = sqlx::Result<T>>,
+) -> sqlx::Result<T> {
+    let kind = |error: &sqlx::Error| match error {
+        sqlx::Error::Database(error) => error.code().as_deref().unwrap_or("database").to_owned(),
+        _ => "connection".to_owned(),
+    };
+    db::call(db::SQLITE, operation, table).run(statement, kind).await
 }

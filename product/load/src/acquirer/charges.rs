@@ -1,14 +1,12 @@
 //! What the acquirer decided, by payment.
 
 use futures::StreamExt;
-use observe::db;
 use serde_json::json;
 use tokio::sync::mpsc;
-use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::answers;
-use crate::database::Database;
+use crate::database::{Database, told};
 
 pub(super) const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS charges (
@@ -66,7 +64,7 @@ impl Charges {
         currency: &str,
         status: &str,
     ) -> sqlx::Result<Charge> {
-        sqlx::query_as(
+        let statement = sqlx::query_as(
             "INSERT INTO charges (payment_id, charge_id, amount_minor, currency, status, charges)
              VALUES (?, ?, ?, ?, ?, 1)
              ON CONFLICT DO UPDATE SET charges = charges + 1
@@ -77,15 +75,14 @@ impl Charges {
         .bind(amount_minor)
         .bind(currency)
         .bind(status)
-        .fetch_one(&self.database.writer)
-        .instrument(db::span(db::SQLITE, "INSERT", "charges"))
-        .await
+        .fetch_one(&self.database.writer);
+        told("INSERT", "charges", statement).await
     }
 
     /// Takes money that is held, once; a second request finds it taken.
     pub(super) async fn capture(&self, payment: Uuid) -> sqlx::Result<Change> {
         let mut transaction = self.database.writer.begin().await?;
-        let captures: Option<i64> = sqlx::query_scalar(
+        let statement = sqlx::query_scalar(
             "INSERT INTO captures (payment_id, captures)
              SELECT payment_id, 1 FROM charges WHERE payment_id = ?
                 AND (status = 'authorized' OR EXISTS (SELECT 1 FROM captures WHERE payment_id = charges.payment_id))
@@ -93,18 +90,16 @@ impl Charges {
              RETURNING captures",
         )
         .bind(payment.to_string())
-        .fetch_optional(&mut *transaction)
-        .instrument(db::span(db::SQLITE, "INSERT", "captures"))
-        .await?;
-        let charge: Option<Charge> = sqlx::query_as(
+        .fetch_optional(&mut *transaction);
+        let captures: Option<i64> = told("INSERT", "captures", statement).await?;
+        let statement = sqlx::query_as(
             "UPDATE charges SET status = CASE status WHEN 'authorized' THEN 'approved' ELSE status END
              WHERE payment_id = ?
              RETURNING charge_id, amount_minor, currency, status",
         )
         .bind(payment.to_string())
-        .fetch_optional(&mut *transaction)
-        .instrument(db::span(db::SQLITE, "UPDATE", "charges"))
-        .await?;
+        .fetch_optional(&mut *transaction);
+        let charge: Option<Charge> = told("UPDATE", "charges", statement).await?;
         transaction.commit().await?;
         Ok(match charge {
             None => Change::Unknown,
@@ -115,16 +110,15 @@ impl Charges {
 
     /// Refunds once; a second request finds it done.
     pub(super) async fn refund(&self, payment: Uuid) -> sqlx::Result<Change> {
-        let charge: Option<Charge> = sqlx::query_as(
+        let statement = sqlx::query_as(
             "UPDATE charges SET refunds = refunds + (status IN ('approved', 'refunded')),
                 status = CASE status WHEN 'approved' THEN 'refunded' ELSE status END
              WHERE payment_id = ?
              RETURNING charge_id, amount_minor, currency, status",
         )
         .bind(payment.to_string())
-        .fetch_optional(&self.database.writer)
-        .instrument(db::span(db::SQLITE, "UPDATE", "charges"))
-        .await?;
+        .fetch_optional(&self.database.writer);
+        let charge: Option<Charge> = told("UPDATE", "charges", statement).await?;
         Ok(match charge {
             None => Change::Unknown,
             Some(charge) if charge.status == "refunded" => Change::Done(charge),

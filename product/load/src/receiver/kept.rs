@@ -1,14 +1,12 @@
 //! What arrived, without what it said.
 
 use futures::StreamExt;
-use observe::db;
 use serde_json::json;
 use tokio::sync::mpsc;
-use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::answers;
-use crate::database::Database;
+use crate::database::{Database, told};
 
 pub(super) const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS webhooks (
@@ -47,7 +45,7 @@ impl Kept {
 
     /// Returns how often this webhook has been delivered by now.
     pub(super) async fn webhook(&self, key: &str, event_type: &str, payment_id: Uuid) -> sqlx::Result<i64> {
-        sqlx::query_scalar(
+        let statement = sqlx::query_scalar(
             "INSERT INTO webhooks (idempotency_key, event_type, payment_id, deliveries) VALUES (?, ?, ?, 1)
              ON CONFLICT DO UPDATE SET deliveries = deliveries + 1
              RETURNING deliveries",
@@ -55,14 +53,13 @@ impl Kept {
         .bind(key)
         .bind(event_type)
         .bind(payment_id.to_string())
-        .fetch_one(&self.database.writer)
-        .instrument(db::span(db::SQLITE, "INSERT", "webhooks"))
-        .await
+        .fetch_one(&self.database.writer);
+        told("INSERT", "webhooks", statement).await
     }
 
     /// Returns how often this mail has been delivered by now.
     pub(super) async fn mail(&self, mail: &Mail) -> sqlx::Result<i64> {
-        sqlx::query_scalar(
+        let statement = sqlx::query_scalar(
             "INSERT INTO mails (message_id, event_id, event_type, payment_id, deliveries) VALUES (?, ?, ?, ?, 1)
              ON CONFLICT DO UPDATE SET deliveries = deliveries + 1
              RETURNING deliveries",
@@ -71,9 +68,8 @@ impl Kept {
         .bind(mail.event_id.to_string())
         .bind(&mail.event_type)
         .bind(mail.payment_id.map(|id| id.to_string()))
-        .fetch_one(&self.database.writer)
-        .instrument(db::span(db::SQLITE, "INSERT", "mails"))
-        .await
+        .fetch_one(&self.database.writer);
+        told("INSERT", "mails", statement).await
     }
 
     /// One JSON line for each kind of effect of each event type of each payment. A mail about no payment has a line of its
