@@ -49,8 +49,10 @@ impl Server {
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Server { grpc, grpc_address, http, http_address, collector } = self;
         counts::observe(&collector, &opentelemetry::global::meter("faultline.collector"));
-        info!(server.address = %grpc_address, "listening on {grpc_address} for OTLP/gRPC");
-        info!(server.address = %http_address, "listening on {http_address} for OTLP/HTTP");
+        info!(server.address = %grpc_address.ip(), server.port = grpc_address.port(),
+            "listening on {grpc_address} for OTLP/gRPC");
+        info!(server.address = %http_address.ip(), server.port = http_address.port(),
+            "listening on {http_address} for OTLP/HTTP");
 
         let background = CancellationToken::new();
         let compaction = tokio::spawn(compact(collector.writer.clone(), background.clone()));

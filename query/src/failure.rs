@@ -31,7 +31,7 @@ impl From<QueryError> for Failure {
             QueryError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         if status == StatusCode::INTERNAL_SERVER_ERROR {
-            tracing::error!(error.message = %error, "a query failed: {error}");
+            tracing::error!(exception.message = %error, "a query failed: {error}");
         }
         Failure::new(status, error.to_string())
     }

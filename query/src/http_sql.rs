@@ -108,7 +108,7 @@ fn rest(answer: Answer, encoder: Limited) -> impl Stream<Item = Result<Bytes, Qu
     let (chunks, mut body) = mpsc::channel(CHUNKS_WAITING_MAX);
     tokio::spawn(async move {
         if let Err(error) = pump(answer, encoder, &chunks).await {
-            tracing::warn!(error.message = %error, "an answer was broken off: {error}");
+            tracing::warn!(exception.message = %error, "an answer was broken off: {error}");
             // The body must not end as if it were whole. A closed channel means that nobody reads any more.
             let _ = chunks.send(Err(error)).await;
         }

@@ -62,7 +62,9 @@ impl Server {
 /// Binds, logs the address and serves until `stop`.
 pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     let server = Server::bind(args).await?;
-    tracing::info!(server.address = %server.address(), "listening on {} (query HTTP)", server.address());
+    let address = server.address();
+    tracing::info!(server.address = %address.ip(), server.port = address.port(),
+        "listening on {address} (query HTTP)");
     server.run(stop).await
 }
 

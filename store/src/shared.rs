@@ -105,7 +105,7 @@ impl Shared {
             sentence = format!("{sentence}: {error}");
             cause = error.source();
         }
-        tracing::error!(error = %sentence, "the store could not do its work: {sentence}");
+        tracing::error!(exception.message = %sentence, "the store could not do its work: {sentence}");
         *lock(&self.last_error) = sentence;
     }
 

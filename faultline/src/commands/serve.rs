@@ -21,7 +21,7 @@ where
     let telemetry = observe::init(service, &part.observe)?;
     let result = run(part.part, stop).await;
     if let Err(error) = &result {
-        tracing::error!(error = format!("{error:#}"), "{service} failed: {error:#}");
+        tracing::error!(exception.message = format!("{error:#}"), "{service} failed: {error:#}");
     }
     telemetry.shutdown().await;
     result

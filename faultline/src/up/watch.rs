@@ -153,7 +153,7 @@ impl Watched {
             part.name()
         );
         let lag = match part {
-            Part::Core => "name = 'messaging.outbox.pending'".to_owned(),
+            Part::Core => "name = 'faultline.outbox.pending'".to_owned(),
             _ => format!(
                 "name = 'kafka.consumer_group.lag' AND attributes['messaging.consumer.group.name'] = '{}'",
                 part.name()

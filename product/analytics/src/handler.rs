@@ -28,10 +28,10 @@ impl Analytics {
         facts::add(transaction, fact).await?;
         self.metrics.counted(kind);
         match fact.payment() {
-            Some(id) => info!(event.kind = kind, payment.id = %id, "counted {kind} of payment {id}"),
+            Some(id) => info!(faultline.event.kind = kind, payment.id = %id, "counted {kind} of payment {id}"),
             None => {
                 let id = fact.user_id;
-                info!(event.kind = kind, user.id = %id, "counted {kind} of user {id}");
+                info!(faultline.event.kind = kind, user.id = %id, "counted {kind} of user {id}");
             }
         }
         Ok(())
@@ -48,7 +48,7 @@ impl Handler for Analytics {
             return Ok(());
         };
         let payment = fact.payment().map(tracing::field::display);
-        let span = info_span!("add fact", event.kind = event.kind, payment.id = payment);
+        let span = info_span!("add fact", faultline.event.kind = event.kind, payment.id = payment);
         self.count(transaction, event, &fact).instrument(span).await
     }
 }

@@ -84,7 +84,7 @@ async fn report_through(
 }
 
 fn broken(report: Report, error: &sqlx::Error) -> Response {
-    tracing::error!(error = %error, "could not answer the report {report}: {error}");
+    tracing::error!(exception.message = %error, "could not answer the report {report}: {error}");
     problem(StatusCode::INTERNAL_SERVER_ERROR, "the report could not be read")
 }
 

@@ -20,6 +20,6 @@ impl Metrics {
     }
 
     pub(crate) fn counted(&self, kind: &str) {
-        self.counted.add(1, &[KeyValue::new("event.kind", kind.to_owned())]);
+        self.counted.add(1, &[KeyValue::new("faultline.event.kind", kind.to_owned())]);
     }
 }

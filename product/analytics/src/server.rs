@@ -33,7 +33,7 @@ impl Server {
         let database = Database::open(args.analytics_database_url.as_deref(), &file).await?;
         database.migrate(&facts::migrations(database.dialect())).await?;
         let topics = TOPICS.map(|name| Topic { name: name.to_owned(), partitions: PARTITIONS });
-        info!(server.address = %address, "analytics is listening on {address}");
+        info!(server.address = %address.ip(), server.port = address.port(), "analytics is listening on {address}");
         let consumer = ConsumerConfig::new(args.kafka, SERVICE, topics.into());
         Ok(Server { listener, address, database, operator_token: args.operator_token, consumer })
     }

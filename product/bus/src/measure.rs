@@ -1,4 +1,5 @@
-//! What the bus counts. Names follow the messaging semantic conventions where these have one.
+//! What the bus counts. Names follow the messaging semantic conventions where these have one; the lag's is the one that
+//! the OpenTelemetry collector's `kafkametrics` receiver uses.
 
 use std::{
     collections::HashMap,
@@ -8,9 +9,10 @@ use std::{
     },
 };
 
+use observe::{Durations, REQUEST_BOUNDARIES_S};
 use opentelemetry::{
     KeyValue, global,
-    metrics::{Counter, Histogram, Meter},
+    metrics::{Counter, Meter},
 };
 
 static METER: LazyLock<Meter> = LazyLock::new(|| global::meter("bus"));
@@ -21,10 +23,12 @@ pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 pub(crate) struct Metrics {
     /// Messages given to a broker; `error.type` when it did not take them.
     pub(crate) sent: Counter<u64>,
+    /// From giving a message to a broker to its answer.
+    pub(crate) send_duration: Durations,
     /// Messages received; `outcome` is processed, unwanted, duplicate, retried or dead_lettered.
     pub(crate) consumed: Counter<u64>,
     /// Time a handler took, its transaction included.
-    pub(crate) process_duration: Histogram<f64>,
+    pub(crate) process_duration: Durations,
     /// Events put off to a retry topic.
     pub(crate) retries: Counter<u64>,
     /// Events given up.
@@ -37,27 +41,40 @@ impl Metrics {
     fn new() -> Self {
         let counter =
             |name, description| METER.u64_counter(name).with_unit("{message}").with_description(description).build();
+        let duration = |name, description| Durations::new("bus", name, description, &REQUEST_BOUNDARIES_S);
         Self {
             sent: counter("messaging.client.sent.messages", "Messages given to a broker"),
             consumed: counter("messaging.client.consumed.messages", "Messages received, by outcome"),
-            process_duration: METER
-                .f64_histogram("messaging.process.duration")
-                .with_unit("s")
-                .with_description("Time a handler took, its transaction included")
-                .with_boundaries(vec![0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0])
-                .build(),
-            retries: counter("messaging.consumer.retries", "Events put off to a retry topic"),
-            dead_letters: counter("messaging.consumer.dead_letters", "Events given up"),
-            republished: counter("messaging.outbox.republished", "Events published again to a log that had lost them"),
+            send_duration: duration("messaging.client.operation.duration", "Time from giving a message to its answer"),
+            process_duration: duration("messaging.process.duration", "Time a handler took, its transaction included"),
+            retries: counter("faultline.consumer.retries", "Events put off to a retry topic"),
+            dead_letters: counter("faultline.consumer.dead_letters", "Events given up"),
+            republished: counter("faultline.outbox.republished", "Events published again to a log that had lost them"),
         }
     }
 }
 
-pub(crate) fn destination(topic: &str) -> Vec<KeyValue> {
+/// Of a message that is sent.
+pub(crate) fn sending(topic: &str) -> Vec<KeyValue> {
+    operation(destination(topic), "send")
+}
+
+/// Of a message that is processed.
+pub(crate) fn processing(topic: &str, group: &str) -> Vec<KeyValue> {
+    operation(consumption(topic, group), "process")
+}
+
+fn operation(mut attributes: Vec<KeyValue>, name: &'static str) -> Vec<KeyValue> {
+    // The operations of Kafka's clients are named like their types.
+    attributes.extend(["messaging.operation.name", "messaging.operation.type"].map(|key| KeyValue::new(key, name)));
+    attributes
+}
+
+fn destination(topic: &str) -> Vec<KeyValue> {
     vec![KeyValue::new("messaging.system", "kafka"), KeyValue::new("messaging.destination.name", topic.to_owned())]
 }
 
-pub(crate) fn consumption(topic: &str, group: &str) -> Vec<KeyValue> {
+fn consumption(topic: &str, group: &str) -> Vec<KeyValue> {
     let mut attributes = destination(topic);
     attributes.push(KeyValue::new("messaging.consumer.group.name", group.to_owned()));
     attributes
@@ -75,14 +92,14 @@ impl Backlog {
         let backlog = Arc::new(Self::default());
         let read = backlog.clone();
         METER
-            .i64_observable_gauge("messaging.outbox.pending")
+            .i64_observable_gauge("faultline.outbox.pending")
             .with_unit("{message}")
             .with_description("Events committed and not yet published")
             .with_callback(move |observer| observer.observe(read.pending.load(Relaxed), &[]))
             .build();
         let read = backlog.clone();
         METER
-            .f64_observable_gauge("messaging.outbox.age")
+            .f64_observable_gauge("faultline.outbox.age")
             .with_unit("s")
             .with_description("Age of the oldest event not yet published")
             .with_callback(move |observer| observer.observe(read.oldest_age_ms.load(Relaxed) as f64 / 1e3, &[]))

@@ -21,7 +21,7 @@ use crate::{
     consumer::{dead_letter_suffix, headers, origin, original_headers},
     database::Database,
     kafka::{ANSWER_MAX, Connected, Quiet, end_offset},
-    measure::{METRICS, destination},
+    measure::{METRICS, sending},
     outbox::{Row, message_headers, published},
 };
 
@@ -122,7 +122,7 @@ fn send_row(
     let headers = message_headers(&event, source);
     let record = FutureRecord::to(&topic).key(&event.key).payload(&body).headers(headers);
     let delivery = producer.send_result(record).map_err(|(error, _)| error)?;
-    METRICS.republished.add(1, &destination(&topic));
+    METRICS.republished.add(1, &sending(&topic));
     Ok(async move {
         let delivered = delivery.await.context("the producer was closed")?;
         delivered.map(drop).map_err(|(error, _)| error).with_context(|| format!("could not replay event {}", event.id))

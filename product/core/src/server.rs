@@ -107,7 +107,7 @@ impl Server {
         let mut relay = tokio::spawn(background(core.clone(), relay, comparer, turn, stop_relay.clone()));
         tokio::spawn(core.modes.clone().watch(stop_relay.clone()));
 
-        info!(server.address = %address, "listening on {address}");
+        info!(server.address = %address.ip(), server.port = address.port(), "listening on {address}");
         let mut requests = tokio::spawn(observe::http::serve(listener, http::router(core.clone())?, stop));
 
         let served = tokio::select! {

@@ -43,7 +43,9 @@ impl Workers {
         ];
         for (name, unit, limit, description) in limits {
             let gauge = meter.u64_observable_gauge(name).with_unit(unit).with_description(description);
-            gauge.with_callback(move |gauge| gauge.observe(limit as u64, &[KeyValue::new("pool", pool)])).build();
+            gauge
+                .with_callback(move |gauge| gauge.observe(limit as u64, &[KeyValue::new("worker_pool.name", pool)]))
+                .build();
         }
         Workers {
             threads: Arc::new(Semaphore::new(threads)),
@@ -68,7 +70,8 @@ impl Workers {
         span: Span,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, WorkError> {
-        let permit = self.admit().instrument(tracing::info_span!("wait for a worker", pool = self.pool)).await?;
+        let permit =
+            self.admit().instrument(tracing::info_span!("wait for a worker", worker_pool.name = self.pool)).await?;
         let done = tokio::task::spawn_blocking(move || {
             let _permit = permit; // Held to the end of the work, even if the request is gone by then.
             span.in_scope(work)
@@ -78,7 +81,7 @@ impl Workers {
 
     async fn admit(&self) -> Result<OwnedSemaphorePermit, WorkError> {
         let refused = || {
-            self.refused.add(1, &[KeyValue::new("pool", self.pool)]);
+            self.refused.add(1, &[KeyValue::new("worker_pool.name", self.pool)]);
             WorkError::Busy
         };
         let _place = self.places.try_acquire().map_err(|_full| refused())?;
@@ -96,7 +99,7 @@ struct Counted<'a>(&'a UpDownCounter<i64>, [KeyValue; 1]);
 
 impl<'a> Counted<'a> {
     fn one(counter: &'a UpDownCounter<i64>, pool: &'static str) -> Self {
-        let pool = [KeyValue::new("pool", pool)];
+        let pool = [KeyValue::new("worker_pool.name", pool)];
         counter.add(1, &pool);
         Self(counter, pool)
     }

@@ -138,7 +138,7 @@ impl Jobs {
         }
         self.database.commit(transaction).await?;
         let (key, kind) = (&event.key, &event.kind);
-        info!(event.kind = kind, event.key = key, "did the {effect} for {kind} of {key}");
+        info!(faultline.event.kind = kind, faultline.event.key = key, "did the {effect} for {kind} of {key}");
         Ok(())
     }
 
@@ -218,5 +218,5 @@ fn span(event: &Event, trigger: &Trigger, work: &Work) -> Span {
         Effect::Webhook => "send webhook",
     };
     let payment = trigger.payment_id().map(tracing::field::display);
-    info_span!("job", otel.name = name, payment.id = payment, event.kind = event.kind)
+    info_span!("job", otel.name = name, payment.id = payment, faultline.event.kind = event.kind)
 }

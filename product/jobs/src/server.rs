@@ -42,7 +42,7 @@ impl Server {
             retry_delays: RETRY_DELAYS.to_vec(),
             ..ConsumerConfig::new(args.kafka, SERVICE, topics.into())
         };
-        info!(server.address = %address, "jobs is listening on {address}");
+        info!(server.address = %address.ip(), server.port = address.port(), "jobs is listening on {address}");
         Ok(Server { listener, address, jobs, operator_token: args.operator_token, consumer })
     }
 

@@ -30,6 +30,6 @@ pub(crate) fn problem(status: StatusCode, detail: &str) -> Response {
 
 /// A failure of our own: the log has the cause, the client a sentence.
 pub(crate) fn broken(error: &sqlx::Error) -> Response {
-    tracing::error!(error = %error, "the database failed: {error}");
+    tracing::error!(exception.message = %error, "the database failed: {error}");
     problem(StatusCode::INTERNAL_SERVER_ERROR, "the request could not be stored")
 }

@@ -30,7 +30,7 @@ CROSS JOIN (
 CROSS JOIN (
   SELECT max(value) AS most
   FROM metrics
-  WHERE name = 'messaging.outbox.pending' AND time >= $from AND time <= $to
+  WHERE name = 'faultline.outbox.pending' AND time >= $from AND time <= $to
 ) AS outbox
 CROSS JOIN (
   SELECT max(lag) AS most

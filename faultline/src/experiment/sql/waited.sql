@@ -2,7 +2,7 @@
 WITH waiting AS (
   SELECT date_trunc('second', time) AS second, sum(value) / count(DISTINCT time) AS events
   FROM metrics
-  WHERE name IN ('messaging.outbox.pending', 'kafka.consumer_group.lag') AND time >= $from AND time <= $to
+  WHERE name IN ('faultline.outbox.pending', 'kafka.consumer_group.lag') AND time >= $from AND time <= $to
   GROUP BY 1, service, resource['service.instance.id'], name
 ),
 seconds AS (

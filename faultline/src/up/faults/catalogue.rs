@@ -67,8 +67,8 @@ pub(crate) const FAULTS: [Fault; 19] = [
     Fault {
         name: "broker-down",
         does: "the embedded broker is stopped, with all it had in memory, and started again at the end",
-        shows: "messaging.outbox.pending and its age grow, `send` spans end; afterwards everything retained is published again and \
-                consumers skip what they know (outcome duplicate)",
+        shows: "faultline.outbox.pending and its age grow, `send` spans end; afterwards everything retained is published \
+                again and consumers skip what they know (outcome duplicate)",
         kind: Kind::BrokerDown,
     },
     Fault {
@@ -98,7 +98,8 @@ pub(crate) const FAULTS: [Fault; 19] = [
     Fault {
         name: "webhook-refusing",
         does: "the merchant's receiver answers every webhook with 503",
-        shows: "inline: payments answer after a failed webhook. events: errors in the edge jobs → receiver, messaging.consumer.retries",
+        shows: "inline: payments answer after a failed webhook. events: errors in the edge jobs → receiver, \
+                faultline.consumer.retries",
         kind: Kind::WebhookRefusing,
     },
     Fault {
@@ -134,7 +135,7 @@ pub(crate) const FAULTS: [Fault; 19] = [
     Fault {
         name: "poison-message",
         does: "an event that cannot be read is put on the topic `payments`, once a second",
-        shows: "messaging.consumer.dead_letters; its neighbours in the partition go on",
+        shows: "faultline.consumer.dead_letters; its neighbours in the partition go on",
         kind: Kind::PoisonMessage,
     },
     Fault {

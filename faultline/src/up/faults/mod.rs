@@ -111,7 +111,8 @@ impl Faults {
                 "{name} on the {target} is over"),
             Err(error) => {
                 let error = format!("{error:#}");
-                error!(name: "faultline.fault.ended", { fault.name = name, fault.target = target, error },
+                error!(name: "faultline.fault.ended",
+                    { fault.name = name, fault.target = target, exception.message = error },
                     "{name} on the {target} did not end well: {error}");
             }
         }

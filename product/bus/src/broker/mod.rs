@@ -102,7 +102,8 @@ impl Broker {
 
     /// Serves until `stop`; then closes every connection.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        info!(server.address = %self.address, "listening on {}, cluster {}", self.address, self.cluster_id);
+        info!(server.address = %self.address.ip(), server.port = self.address.port(),
+            "listening on {}, cluster {}", self.address, self.cluster_id);
         self.storage.measure();
         let groups = Controller::with_storage(self.storage.clone())?;
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));

@@ -1,6 +1,6 @@
 //! Puts a message aside: into the next retry topic, or among the dead letters.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use rdkafka::{
@@ -14,7 +14,7 @@ use super::{ConsumerConfig, tier};
 use crate::{
     Event,
     kafka::Quiet,
-    measure::{METRICS, consumption, destination},
+    measure::{METRICS, processing, sending},
     spans,
 };
 
@@ -89,7 +89,7 @@ impl Forward {
         };
         let topic = tier::retry_topic(&origin(message), &self.group, attempts);
         let due = SystemTime::now() + *delay;
-        METRICS.retries.add(1, &consumption(&topic, &self.group));
+        METRICS.retries.add(1, &processing(&topic, &self.group));
         self.put(message, Some(event), &topic, attempts, reason, Some(due)).await?;
         Ok(true)
     }
@@ -103,7 +103,7 @@ impl Forward {
         reason: &str,
     ) -> anyhow::Result<()> {
         let topic = tier::dead_letter_topic(&origin(message), &self.group);
-        METRICS.dead_letters.add(1, &consumption(&topic, &self.group));
+        METRICS.dead_letters.add(1, &processing(&topic, &self.group));
         self.put(message, event, &topic, attempts, reason, None).await
     }
 
@@ -144,11 +144,14 @@ impl Forward {
         let mut record = FutureRecord::<[u8], [u8]>::to(topic).headers(owned(all.into_iter()));
         record.key = message.key();
         record.payload = message.payload();
+        let started = Instant::now();
         let sent = self.producer.send(record, Timeout::Never).instrument(span.clone()).await;
         let delivery =
             sent.map_err(|(error, _)| error).with_context(|| format!("could not put a message into {topic}"))?;
         spans::sent(&span, delivery.partition, delivery.offset);
-        METRICS.sent.add(1, &destination(topic));
+        let attributes = sending(topic);
+        METRICS.send_duration.record(started.elapsed(), &attributes, &span);
+        METRICS.sent.add(1, &attributes);
         Ok(())
     }
 }

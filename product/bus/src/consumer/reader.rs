@@ -31,7 +31,7 @@ use crate::{
     database::Database,
     inbox::{self, Place},
     kafka::{answers, cluster_id},
-    measure::{Lag, METRICS, consumption},
+    measure::{Lag, METRICS, processing},
     outage::Outage,
     spans,
 };
@@ -263,7 +263,7 @@ impl<'a, H: Handler> Session<'a, H> {
             Outcome::Retried => "retried",
             Outcome::DeadLettered => "dead_lettered",
         };
-        let mut attributes = consumption(&topic, &self.reader.tier.group);
+        let mut attributes = processing(&topic, &self.reader.tier.group);
         attributes.push(KeyValue::new("outcome", name));
         METRICS.consumed.add(1, &attributes);
         Ok(key)
@@ -302,9 +302,9 @@ impl<'a, H: Handler> Session<'a, H> {
         let attempt = async {
             let started = Instant::now();
             let done = self.act(&event).await?;
-            let mut attributes = consumption(message.topic(), &tier.group);
+            let mut attributes = processing(message.topic(), &tier.group);
             attributes.extend(done.as_ref().err().map(|error| KeyValue::new("error.type", kind(error))));
-            METRICS.process_duration.record(started.elapsed().as_secs_f64(), &attributes);
+            METRICS.process_duration.record(started.elapsed(), &attributes, &span);
             match done {
                 Ok(true) => Ok(Outcome::Processed),
                 Ok(false) => Ok(Outcome::Duplicate),

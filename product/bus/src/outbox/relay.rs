@@ -24,7 +24,7 @@ use crate::{
     Event, KafkaArgs, Topic, create_topics,
     database::Database,
     kafka::{Connected, Quiet, answers, cluster_id, end_offset},
-    measure::{Backlog, METRICS, destination},
+    measure::{Backlog, METRICS, sending},
     outage::Outage,
     spans,
 };
@@ -301,7 +301,7 @@ impl<'a> Session<'a> {
         let (id, topic, again) = (row.id, self.relay.kafka.name(&row.topic), row.was_published());
         let (mut event, body) = row.into_event().with_context(|| format!("outbox row {id} is damaged"))?;
         let span = if again {
-            METRICS.republished.add(1, &destination(&topic));
+            METRICS.republished.add(1, &sending(&topic));
             Span::none() // its sending was told the first time
         } else {
             let span = spans::send(&topic, &event);
@@ -310,8 +310,9 @@ impl<'a> Session<'a> {
         };
         let headers = message_headers(&event, &self.relay.source);
         let record = FutureRecord::to(&topic).key(&event.key).payload(&body).headers(headers);
+        let given = Instant::now();
         let delivery = self.producer.send_result(record).map_err(|(error, _)| error)?;
-        Ok(OnTheWay { id, topic, event, span, delivery })
+        Ok(OnTheWay { id, topic, event, span, given, delivery })
     }
 
     /// An offset below one we already got means that the log began anew. Only our own messages are compared: another
@@ -359,12 +360,13 @@ struct OnTheWay {
     topic: String,
     event: Event,
     span: Span,
+    given: Instant,
     delivery: DeliveryFuture,
 }
 
 impl OnTheWay {
     async fn arrive(self) -> anyhow::Result<Sent> {
-        let mut attributes = destination(&self.topic);
+        let mut attributes = sending(&self.topic);
         let outcome = match self.delivery.await {
             // A broker that calls a message a repetition does not say where the first one is: no place, no proof.
             Ok(Ok(delivery)) if delivery.offset < 0 => Err(anyhow::anyhow!("the broker does not say at which offset")),
@@ -372,10 +374,15 @@ impl OnTheWay {
             Ok(Err((error, _))) => Err(anyhow::Error::from(error)),
             Err(_) => Err(anyhow::anyhow!("the producer was closed")),
         };
+        let took = self.given.elapsed();
+        let told = |attributes: &[KeyValue]| {
+            METRICS.sent.add(1, attributes);
+            METRICS.send_duration.record(took, attributes, &self.span);
+        };
         match outcome {
             Ok(delivery) => {
                 spans::sent(&self.span, delivery.partition, delivery.offset);
-                METRICS.sent.add(1, &attributes);
+                told(&attributes);
                 Ok(Sent {
                     id: self.id,
                     topic: self.topic,
@@ -388,7 +395,7 @@ impl OnTheWay {
             Err(error) => {
                 spans::failed(&self.span, "send");
                 attributes.push(KeyValue::new("error.type", "send"));
-                METRICS.sent.add(1, &attributes);
+                told(&attributes);
                 Err(error.context(format!("could not publish event {}", self.event.id)))
             }
         }

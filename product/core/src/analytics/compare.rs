@@ -56,7 +56,7 @@ impl Reports {
                 match self.control(report, &Query::default()).await {
                     Ok(Some(control)) => self.compare(report, Query::default(), control).await,
                     Ok(None) => {}
-                    Err(error) => error!(error = %error, "could not aggregate {report}: {error}"),
+                    Err(error) => error!(exception.message = %error, "could not aggregate {report}: {error}"),
                 }
             };
             stop.run_until_cancelled(ask).await;
@@ -116,7 +116,7 @@ impl Reports {
         };
         match noted.await {
             Ok(()) => self.metrics.compared(Concern::Analytics, matched, mismatches.len()),
-            Err(error) => error!(error = %error, "could not note a comparison: {error}"),
+            Err(error) => error!(exception.message = %error, "could not note a comparison: {error}"),
         }
     }
 

@@ -98,7 +98,7 @@ impl Core {
             // To its end even if whoever asked is gone: an effect that is cut short is done again.
             let work = self.tasks.spawn(async move { inline.perform(told.event).await }.in_current_span());
             if let Err(panicked) = work.await {
-                error!(error = %panicked, "the inline jobs of a request broke off: {panicked}");
+                error!(exception.message = %panicked, "the inline jobs of a request broke off: {panicked}");
             }
         }
         Ok(())

@@ -201,7 +201,8 @@ async fn release(core: &Core, key: &Key) {
         core.database.commit(transaction).await
     };
     if let Err(error) = released.await {
-        error!(error = %error, "could not release an Idempotency-Key, it stays locked until its lease ends");
+        error!(exception.message = %error,
+            "could not release an Idempotency-Key, it stays locked until its lease ends");
     }
 }
 
@@ -266,7 +267,7 @@ async fn commit(
 }
 
 fn unanswered(payment: &Payment, error: AcquirerError) -> Error {
-    warn!(payment.id = %payment.id, payment.status = payment.status.as_str(), error = ?error,
+    warn!(payment.id = %payment.id, payment.status = payment.status.as_str(), exception.message = ?error,
         "the acquirer gave no usable answer on payment {}", payment.id);
     Error::Acquirer(error)
 }

@@ -93,7 +93,7 @@ impl Problem {
 
     /// The service that has the reports gave none.
     pub(crate) fn analytics_away(cause: &anyhow::Error) -> Problem {
-        warn!(error = %format_args!("{cause:#}"), "no report from the analytics service: {cause:#}");
+        warn!(exception.message = %format_args!("{cause:#}"), "no report from the analytics service: {cause:#}");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "urn:faultline:problem:analytics-away", "No reports for now")
             .detail("the analytics service is away, retry shortly")
             .retry(SHORTLY)
@@ -177,7 +177,7 @@ impl From<Error> for Problem {
             }
             Error::Busy => Problem::busy(),
             Error::Internal(cause) => {
-                error!(error = %format_args!("{cause:#}"), "a request failed: {cause:#}");
+                error!(exception.message = %format_args!("{cause:#}"), "a request failed: {cause:#}");
                 Problem::internal()
             }
         };

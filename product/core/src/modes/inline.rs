@@ -96,7 +96,7 @@ impl InlineJobs {
             match self.round(&stop).await {
                 Ok(()) => failing = false,
                 Err(error) if !std::mem::replace(&mut failing, true) => {
-                    error!(error = %error, "could not look for inline jobs that were left: {error}");
+                    error!(exception.message = %error, "could not look for inline jobs that were left: {error}");
                 }
                 Err(_) => {}
             }
@@ -113,7 +113,8 @@ impl InlineJobs {
                 match self.take(&id, due_at).await {
                     Ok(Some(leftover)) => self.resume(leftover).await,
                     Ok(None) => {} // another core was faster
-                    Err(error) => error!(event.id = id, error = %error, "could not take the inline job {id}: {error}"),
+                    Err(error) => error!(faultline.event.id = id, exception.message = %error,
+                        "could not take the inline job {id}: {error}"),
                 }
             })
             .await;
@@ -152,7 +153,8 @@ impl InlineJobs {
 
     async fn resume(&self, leftover: Leftover) {
         let Event { id, kind, .. } = &leftover.event;
-        let span = info_span!("finish inline job", event.id = %id, event.kind = kind, attempts = leftover.attempts);
+        let span = info_span!("finish inline job", faultline.event.id = %id, faultline.event.kind = kind,
+            attempts = leftover.attempts);
         let cause = observe::context::extract(leftover.event.trace_headers());
         if cause.span().span_context().is_valid() {
             // Fails only where no subscriber made this a span: then there is nothing to be the parent of.
@@ -167,12 +169,12 @@ impl InlineJobs {
         let (outcome, noted) = match done {
             Ok(()) => ("done", self.done(&event).await),
             Err(HandlerError::Retry(reason)) if attempts < ATTEMPTS_MAX => {
-                warn!(event.id = %event.id, event.kind = event.kind, attempts,
+                warn!(faultline.event.id = %event.id, faultline.event.kind = event.kind, attempts,
                     "attempt {attempts} at {} {} failed: {reason:#}", event.kind, event.id);
                 ("later", self.put_off(&event, Some(after(now(), delay(attempts))), &reason).await)
             }
             Err(HandlerError::Retry(reason) | HandlerError::Poison(reason)) => {
-                error!(event.id = %event.id, event.kind = event.kind, attempts,
+                error!(faultline.event.id = %event.id, faultline.event.kind = event.kind, attempts,
                     "gave up {} {}: {reason:#}", event.kind, event.id);
                 ("given_up", self.put_off(&event, None, &reason).await)
             }
@@ -181,7 +183,8 @@ impl InlineJobs {
         self.metrics.inline_attempts.add(1, &attributes);
         if let Err(error) = noted {
             // Each effect is noted by itself: another attempt finds them done.
-            error!(event.id = %event.id, error = %error, "could not note the inline job {}, it is looked at again", event.id);
+            error!(faultline.event.id = %event.id, exception.message = %error,
+                "could not note the inline job {}, it is looked at again", event.id);
         }
     }
 

@@ -139,7 +139,7 @@ impl Modes {
             match self.refresh().await {
                 Ok(()) => failing = false,
                 Err(error) if !std::mem::replace(&mut failing, true) => {
-                    warn!(error = %error, "could not look whether another core changed a mode: {error}");
+                    warn!(exception.message = %error, "could not look whether another core changed a mode: {error}");
                 }
                 Err(_) => {}
             }

@@ -72,7 +72,7 @@ impl Server {
         let listener = observe::http::listen(args.acquirer_listen, "--acquirer-listen").await?;
         let address = listener.local_addr()?;
         let database = Database::open(&args.data_dir, "acquirer.db", charges::SCHEMA).await?;
-        info!(server.address = %address, "the acquirer is listening on {address}");
+        info!(server.address = %address.ip(), server.port = address.port(), "the acquirer is listening on {address}");
         let acquirer = Acquirer { charges: Charges::new(database.clone()), latency, asked: counter() };
         Ok(Server { listener, address, database, acquirer })
     }

@@ -46,10 +46,10 @@ async fn change(State(control): State<Control>, network: Result<Json<Network>, J
     }
     control.network.send_replace(network);
     info!(
-        network.delay_ms = network.delay_ms,
-        network.jitter_ms = network.jitter_ms,
-        network.loss = network.loss,
-        network.bandwidth_bytes_s = network.bandwidth_bytes_s,
+        fault.network.delay_ms = network.delay_ms,
+        fault.network.jitter_ms = network.jitter_ms,
+        fault.network.loss = network.loss,
+        fault.network.bandwidth_bytes_s = network.bandwidth_bytes_s,
         "the network is now {network:?}"
     );
     read(State(control)).await

@@ -88,7 +88,8 @@ impl Server {
         let control = observe::http::listen(args.proxy_control, "--proxy-control").await?;
         let (address, control_address) = (listener.local_addr()?, control.local_addr()?);
         let target = args.proxy_target;
-        info!(server.address = %address, "forwarding from {address} to {target}, told how on {control_address}");
+        info!(server.address = %address.ip(), server.port = address.port(),
+            "forwarding from {address} to {target}, told how on {control_address}");
         let network = Arc::new(watch::Sender::new(network));
         Ok(Server { listener, address, control, control_address, target, seed: args.proxy_seed, network })
     }
@@ -119,7 +120,7 @@ impl Server {
             let (client, place) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    warn!(error = %error, "could not accept a connection: {error}");
+                    warn!(exception.message = %error, "could not accept a connection: {error}");
                     let _ = timeout(ACCEPT_WAIT, stop.cancelled()).await;
                     continue;
                 }
@@ -171,13 +172,13 @@ impl Connection {
         let mut server = match connecting.unwrap_or_else(|_elapsed| Err(std::io::ErrorKind::TimedOut.into())) {
             Ok(server) => server,
             Err(error) => {
-                warn!(error = %error, "could not reach {target}: {error}");
+                warn!(exception.message = %error, "could not reach {target}: {error}");
                 return; // and the client's connection is closed
             }
         };
         // Delays are the wire's business, not the kernel's.
         if let Err(error) = client.set_nodelay(true).and_then(|()| server.set_nodelay(true)) {
-            debug!(error = %error, "could not switch Nagle's algorithm off: {error}");
+            debug!(exception.message = %error, "could not switch Nagle's algorithm off: {error}");
         }
         let carried = |bytes| {
             self.carried.fetch_add(bytes, Ordering::Relaxed);
@@ -190,7 +191,7 @@ impl Connection {
             wire::carry(from_server, to_client, self.network.clone(), back, &carried),
         );
         if let Err(error) = ended {
-            debug!(error = %error, "a connection broke: {error}");
+            debug!(exception.message = %error, "a connection broke: {error}");
         }
     }
 }

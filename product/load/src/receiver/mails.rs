@@ -53,7 +53,7 @@ impl Mailbox {
 
     /// Takes the mail with these headers: once this is `Ok`, it is kept.
     pub(super) async fn take(&self, headers: &[u8]) -> Result<(), Refusal> {
-        let span = info_span!("receive mail", otel.kind = "server", event.kind = tracing::field::Empty);
+        let span = info_span!("receive mail", otel.kind = "server", faultline.event.kind = tracing::field::Empty);
         let taken = self.keep(headers).instrument(span).await;
         let outcome = match taken {
             Ok(1) => "new",
@@ -77,12 +77,12 @@ impl Mailbox {
         })?;
         self.latency.pass(&mail.message_id).await;
         let deliveries = self.kept.mail(&mail).await.map_err(|error| {
-            error!(error = %error, "the database failed: {error}");
+            error!(exception.message = %error, "the database failed: {error}");
             Refusal::Failing
         })?;
         let (kind, id) = (&mail.event_type, mail.event_id);
-        tracing::Span::current().record("event.kind", kind);
-        info!(event.id = %id, event.kind = kind, mail.deliveries = deliveries,
+        tracing::Span::current().record("faultline.event.kind", kind);
+        info!(faultline.event.id = %id, faultline.event.kind = kind, mail.deliveries = deliveries,
             "received the mail of {kind} {id}, delivery {deliveries}");
         Ok(deliveries)
     }

@@ -107,8 +107,10 @@ impl Server {
         let http = observe::http::listen(args.receiver_listen, "--receiver-listen").await?;
         let (http_address, smtp_address) = (http.local_addr()?, smtp.local_addr()?);
         let database = Database::open(&args.data_dir, "receiver.db", kept::SCHEMA).await?;
-        info!(server.address = %http_address, "the webhook receiver is listening on {http_address}");
-        info!(server.address = %smtp_address, "the mail receiver is listening on {smtp_address}");
+        info!(server.address = %http_address.ip(), server.port = http_address.port(),
+            "the webhook receiver is listening on {http_address}");
+        info!(server.address = %smtp_address.ip(), server.port = smtp_address.port(),
+            "the mail receiver is listening on {smtp_address}");
         let kept = Kept::new(database.clone());
         let faults = Faults::none(&[Target::Webhook, Target::Mail]);
         Ok(Server {

@@ -94,7 +94,7 @@ pub(super) async fn receive(State(webhooks): State<Webhooks>, headers: HeaderMap
         Ok(deliveries) => {
             let new = deliveries == 1;
             webhooks.received.add(1, &[KeyValue::new("webhook.new", new)]);
-            info!(payment.id = %id, event.kind = kind, webhook.deliveries = deliveries,
+            info!(payment.id = %id, faultline.event.kind = kind, webhook.deliveries = deliveries,
                 "received {kind} of payment {id}, delivery {deliveries}");
             Json(json!({"received": true, "new": new})).into_response()
         }

@@ -193,5 +193,5 @@ impl Errands {
 
 fn tell(endpoint: Endpoint, failure: &Failure) {
     let name = endpoint.name();
-    warn!(endpoint = name, error = %failure, "{name} failed: {failure}");
+    warn!(endpoint = name, exception.message = %failure, "{name} failed: {failure}");
 }

@@ -56,7 +56,7 @@ pub(super) async fn listen(listener: TcpListener, mailbox: Mailbox, stop: Cancel
         let stream = match accepted.and_then(|(stream, _)| stream.set_nodelay(true).map(|()| stream)) {
             Ok(stream) => stream,
             Err(error) => {
-                warn!(error = %error, "could not accept a connection for mail: {error}");
+                warn!(exception.message = %error, "could not accept a connection for mail: {error}");
                 let _ = timeout(ACCEPT_WAIT, stop.cancelled()).await;
                 continue;
             }
@@ -67,7 +67,7 @@ pub(super) async fn listen(listener: TcpListener, mailbox: Mailbox, stop: Cancel
             let mut session = Session::new(stream, mailbox);
             let ended = if place.is_some() { session.run(&stop).await } else { session.reply(Reply::FULL).await };
             if let Err(error) = ended {
-                debug!(error = %error, "a connection for mail broke: {error}");
+                debug!(exception.message = %error, "a connection for mail broke: {error}");
             }
         });
     }
