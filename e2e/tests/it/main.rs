@@ -1,6 +1,8 @@
 //! Everything at once, through the doors that users have: the binary, OTLP sockets, SQL.
 
+mod conventions;
 mod crash;
 mod operations;
 mod recording;
+mod secrets;
 mod up;

@@ -1,9 +1,13 @@
 //! `faultline up`: what it promises at its end, and what it leaves behind: nothing.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use e2e::{Process, Query};
 use serde_json::Value;
+
+use crate::conventions;
+use crate::secrets::Secrets;
 
 /// Arguments of a stack whose segments seal all the time, so that compaction never rests.
 fn arguments<'a>(folder: &'a str, offset: &'a str, seconds: &'a str) -> Vec<&'a str> {
@@ -32,12 +36,33 @@ fn row(report: &str, name: &str) -> Vec<u64> {
     line[name.len()..].split_whitespace().filter_map(|word| word.parse().ok()).collect()
 }
 
-#[test]
-fn a_run_accounts_for_every_signal_and_every_effect() {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_accounts_for_every_signal_and_every_effect() -> anyhow::Result<()> {
     let _turn = e2e::Turn::take();
-    let folder = tempfile::tempdir().expect("a folder");
-    let (folder, offset) = (folder.path().display().to_string(), e2e::free_port_offset().to_string());
-    let output = Process::start(arguments(&folder, &offset, "60s")).output();
+    let folder = tempfile::tempdir()?;
+    let (path, offset) = (folder.path().display().to_string(), e2e::free_port_offset());
+    let offset_text = offset.to_string();
+    let (operator_token, webhook_secret) = ("an-operator-token-of-this-run", "a-webhook-secret-of-this-run");
+    let settings = ["--operator-token", operator_token, "--webhook-secret", webhook_secret];
+    let up = Process::start(arguments(&path, &offset_text, "60s").into_iter().chain(settings));
+    acknowledged_payments(folder.path(), 1).await?;
+
+    let database_password = "a-database-password";
+    let mut secrets = Secrets::new(&[
+        ("the operators' token", operator_token),
+        ("the webhooks' secret", webhook_secret),
+        ("a database's password", database_password),
+    ]);
+    let collector = |port: u16| format!("http://127.0.0.1:{}", port + offset);
+    secrets.use_all(&format!("http://127.0.0.1:{}", 7001 + offset)).await?;
+    secrets.plant(&collector(4318)).await?;
+    let refused = tokio::task::spawn_blocking({
+        let endpoint = collector(4317);
+        move || core_without_a_database(&endpoint, database_password)
+    });
+    let (output, refusal) = (tokio::task::spawn_blocking(move || up.output()).await?, refused.await?);
+    assert!(refusal.contains("could not open postgres://ada:") && !refusal.contains(database_password), "{refusal}");
+
     let report = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{report}\n{errors}");
@@ -52,6 +77,67 @@ fn a_run_accounts_for_every_signal_and_every_effect() {
         assert_eq!(counts[1], 0, "{report}");
         assert_eq!(counts[3], 0, "{report}");
     }
+
+    let _query = Process::start_quiet(["query", "--data-dir", &path, "--port-offset", &offset_text]);
+    let query = Query::at(7317 + offset);
+    e2e::wait_for("the query node to answer", || async { query.number("SELECT count(*) FROM spans").await.ok() })
+        .await?;
+    let (ours, planted) = ("service <> 'planted'", "service = 'planted'");
+    assert_eq!(conventions::departures(&query, ours).await?, [""; 0]);
+    // What it finds where everything was told shows that it would find it here.
+    assert_eq!(secrets.told(&query, planted).await?, secrets.all());
+    assert_eq!(secrets.told(&query, ours).await?, BTreeSet::new());
+    assert_eq!(secrets.printed(&folder.path().join("run/logs"))?, BTreeSet::new());
+    every_exemplar_leads_to_its_span(&query).await
+}
+
+/// What a core says that cannot open its database, and tells the collector.
+fn core_without_a_database(collector: &str, password: &str) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Port 9 (discard) of this machine: nobody listens.
+    let database = format!("postgres://ada:{password}@127.0.0.1:9/core");
+    let output = Process::start([
+        "product",
+        "core",
+        "--data-dir",
+        &folder.path().display().to_string(),
+        "--core-listen",
+        "127.0.0.1:0",
+        "--core-database-url",
+        &database,
+        "--otlp-endpoint",
+        collector,
+    ])
+    .output();
+    assert!(!output.status.success(), "there is no such database");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A bucket of a latency histogram names a span that took that long, and the span is in the store.
+async fn every_exemplar_leads_to_its_span(query: &Query) -> anyhow::Result<()> {
+    let sql = "WITH points AS (SELECT name, unnest(exemplars) AS exemplar FROM metric_histograms) \
+               SELECT points.name AS name, count(*) AS exemplars, count(spans.span_id) AS stored, \
+               count(*) FILTER (WHERE exemplar['value_double'] > 0) AS positive \
+               FROM points LEFT JOIN spans \
+               ON spans.trace_id = exemplar['trace_id'] AND spans.span_id = exemplar['span_id'] \
+               GROUP BY 1 ORDER BY 1";
+    let metrics = query.sql(sql).await?;
+    let names: Vec<_> = metrics.iter().filter_map(|metric| metric["name"].as_str()).collect();
+    let expected = [
+        "db.client.operation.duration",
+        "faultline.query.duration",
+        "http.client.request.duration",
+        "http.server.request.duration",
+        "messaging.client.operation.duration",
+        "messaging.process.duration",
+    ];
+    assert_eq!(names, expected, "{metrics:?}");
+    for metric in &metrics {
+        assert_eq!((&metric["stored"], &metric["positive"]), (&metric["exemplars"], &metric["exemplars"]), "{metric}");
+    }
+    let sql = "SELECT count(*) FROM metric_histograms WHERE cardinality(exemplars) > cardinality(bucket_counts)";
+    assert_eq!(query.number(sql).await?, 0);
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
