@@ -5,6 +5,7 @@
 //! before is gone.
 
 mod fetch;
+mod groups;
 mod partition;
 mod retention;
 mod storage;
@@ -15,7 +16,6 @@ use anyhow::Context as _;
 use rama::{Context, Layer as _, Service};
 use tansu_broker::{
     Error as BrokerError,
-    coordinator::group::administrator::Controller,
     service::{auth, coordinator, storage as records},
 };
 use tansu_service::{BytesFrameLayer, FrameRouteService, TcpBytesLayer, TcpContext, TcpContextLayer};
@@ -30,6 +30,7 @@ use url::Url;
 use uuid::Uuid;
 
 use fetch::WaitingFetch;
+use groups::Groups;
 use storage::Memory;
 
 const NODE_ID: i32 = 1;
@@ -82,7 +83,7 @@ impl Broker {
     }
 
     /// What serves one connection, from bytes to answers.
-    fn service(&self, groups: Controller<Memory>) -> anyhow::Result<impl Service<(), TcpStream, Error = BrokerError>> {
+    fn service(&self, groups: Groups) -> anyhow::Result<impl Service<(), TcpStream, Error = BrokerError>> {
         let routes = FrameRouteService::<(), BrokerError>::builder();
         let routes = records::services(routes, self.storage.clone())?;
         let routes = coordinator::services(routes, groups)?;
@@ -105,7 +106,7 @@ impl Broker {
         info!(server.address = %self.address.ip(), server.port = self.address.port(),
             "listening on {}, cluster {}", self.address, self.cluster_id);
         self.storage.measure();
-        let groups = Controller::with_storage(self.storage.clone())?;
+        let groups = Groups::new(self.storage.clone())?;
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let connections = TaskTracker::new();
         loop {
