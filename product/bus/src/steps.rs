@@ -1,6 +1,8 @@
 //! The steps of an event's way, between any two of which a process may die. A test has itself killed at one of them;
 //! outside of tests nothing of this is compiled.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// The row is written and its transaction not committed.
@@ -51,11 +53,14 @@ impl Step {
     ];
 }
 
-/// Names the step, such as `Marking`, at which a process ends as if its power was cut.
+/// Names the step at which a process ends as if its power was cut: `Marking` the first time, `Marking 7` the seventh.
 pub const DIE_AT: &str = "FAULTLINE_TEST_DIE_AT";
 
 pub(crate) fn reached(step: Step) {
-    if std::env::var(DIE_AT).is_ok_and(|name| name == format!("{step:?}")) {
+    static TIMES: AtomicU64 = AtomicU64::new(0);
+    let Ok(fate) = std::env::var(DIE_AT) else { return };
+    let (name, time) = fate.split_once(' ').unwrap_or((&fate, "1"));
+    if name == format!("{step:?}") && TIMES.fetch_add(1, Relaxed) + 1 >= time.parse().expect("a number") {
         std::process::abort();
     }
 }
