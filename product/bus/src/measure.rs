@@ -146,6 +146,11 @@ impl Lag {
         *self.lock() = behind;
     }
 
+    #[cfg(test)]
+    pub(crate) fn of(&self, place: &(String, i32)) -> Option<i64> {
+        self.lock().get(place).copied()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(String, i32), i64>> {
         self.0.lock().expect("no code panics while it holds the lags")
     }

@@ -231,7 +231,11 @@ impl<'a, H: Handler> Session<'a, H> {
         match inbox::position(database, &tier.group, &self.cluster, &place).await? {
             Some(next) if next > message.offset() => {
                 // Without waiting: should it fail, what follows is read again and known to the inbox.
-                Ok(self.consumer.seek(&place.0, place.1, Offset::Offset(next), Duration::ZERO).is_ok())
+                let sought = self.consumer.seek(&place.0, place.1, Offset::Offset(next), Duration::ZERO).is_ok();
+                if sought {
+                    self.consumer.context().skip_to(&place, next);
+                }
+                Ok(sought)
             }
             _ => Ok(false),
         }

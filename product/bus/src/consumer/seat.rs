@@ -58,6 +58,11 @@ impl Seat {
         self.positions().ours.get_mut(place).is_some_and(std::mem::take)
     }
 
+    /// Somebody else dealt with everything before `next`: reading goes on there.
+    pub(super) fn skip_to(&self, place: &Place, next: i64) {
+        self.positions().next.insert(place.clone(), next);
+    }
+
     /// Work on `offset` begins. False: its partition is about to be another's, who will do it.
     pub(super) fn begin(&self, place: &Place, offset: i64) -> bool {
         let mut positions = self.positions();
@@ -211,5 +216,32 @@ impl Connected for StreamConsumer<Seat> {
 
     fn connection(&self) -> &Client<Seat> {
         self.client()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::statistics::{Partition, Topic};
+
+    use super::*;
+
+    fn log_of(records: i64) -> Statistics {
+        let partition = Partition { hi_offset: records, ..Partition::default() };
+        let topic = Topic { partitions: HashMap::from([(0, partition)]), ..Topic::default() };
+        Statistics { topics: HashMap::from([("users".to_owned(), topic)]), ..Statistics::default() }
+    }
+
+    #[test]
+    fn what_the_owner_before_has_done_is_not_behind() {
+        let place = ("users".to_owned(), 0);
+        let lag = Lag::registered("seat-test");
+        let seat = Seat::new("seat-test", lag.clone());
+        seat.start(HashMap::from([(place.clone(), 286)]));
+        seat.positions().ours.insert(place.clone(), true);
+        seat.stats(log_of(315));
+        assert_eq!(lag.of(&place), Some(29));
+        seat.skip_to(&place, 315);
+        seat.stats(log_of(315));
+        assert_eq!(lag.of(&place), Some(0));
     }
 }
