@@ -1,8 +1,10 @@
 //! The claims, each against what was measured. A figure with an interval is judged by it.
 
+use std::collections::BTreeSet;
+
 use super::faults::HELD_DOWN;
 use crate::experiment::arm::Arm;
-use crate::experiment::report::{Claim, Fault, Report, Verdict};
+use crate::experiment::report::{Claim, Fault, Report, Verdict, Work};
 use crate::experiment::stats::Estimate;
 use crate::experiment::{LOGIN, PAY};
 
@@ -79,15 +81,26 @@ fn equal_work(report: &Report) -> [Claim; 2] {
     let busy = both.and_then(|(events, inline)| {
         apart(events.cpu_ms_per_request - events.idle_cpu_ms_per_request?, inline.cpu_ms_per_request)
     });
-    let cpu = judged(cpu).map(|(words, verdict)| match busy {
-        Some(busy) => (format!("{words} ({busy:+.1} % without what broker and services cost idle)"), verdict),
-        None => (words, verdict),
+    let cpu = judged(cpu).map(|(words, verdict)| {
+        let idle =
+            busy.map_or(String::new(), |busy| format!("; {busy:+.1} % without what broker and services cost idle"));
+        (format!("{words} (ms a request: {}{idle})", both.map_or(String::new(), by_process)), verdict)
     });
     let effects = both.and_then(|(events, inline)| apart(events.effects_per_request?, inline.effects_per_request?));
     [
         claim("equal work: CPU a request, events against inline", "within 10 %, or explained", cpu),
         claim("equal work: effects a request, events against inline", "within 10 %", judged(effects)),
     ]
+}
+
+/// Where the difference is: what each process costs in `events` against `inline`.
+fn by_process((events, inline): (&Work, &Work)) -> String {
+    let of = |work: &Work, name: &str| work.cpu_ms_per_request_by_process.get(name).copied().unwrap_or_default();
+    let names: BTreeSet<_> =
+        [events, inline].iter().flat_map(|work| work.cpu_ms_per_request_by_process.keys()).collect();
+    let apart: Vec<_> =
+        names.iter().map(|name| format!("{name} {:+.2}", of(events, name) - of(inline, name))).collect();
+    apart.join(", ")
 }
 
 fn held_down(report: &Report) -> Vec<Claim> {
