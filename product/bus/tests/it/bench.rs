@@ -201,6 +201,11 @@ pub(crate) struct Consumer {
 
 impl Consumer {
     pub(crate) async fn start(database: Database, broker: &TestBroker) -> Self {
+        Self::start_patient(database, broker, [Duration::from_millis(50), Duration::from_millis(100)]).await
+    }
+
+    /// One that waits so long before each further attempt.
+    pub(crate) async fn start_patient(database: Database, broker: &TestBroker, delays: [Duration; 2]) -> Self {
         let id = match database.dialect() {
             Dialect::Sqlite => "INTEGER PRIMARY KEY",
             Dialect::Postgres => "BIGINT GENERATED ALWAYS AS IDENTITY",
@@ -212,7 +217,7 @@ impl Consumer {
         let scribe = Scribe { database: database.clone(), effects: watch::Sender::new(0) };
         let done = scribe.effects.subscribe();
         let mut config = ConsumerConfig::new(broker.kafka(), &broker.group(), vec![broker.topic()]);
-        config.retry_delays = vec![Duration::from_millis(50), Duration::from_millis(100)];
+        config.retry_delays = delays.into();
         let for_task = database.clone();
         Self { database, done, running: Running::spawn(|stop| consumer::run(config, for_task, scribe, stop)) }
     }
