@@ -291,6 +291,7 @@ impl Field {
             arguments.push(format!("--data-dir={}", self.stack.args.data_dir().display()).into());
             arguments.push(format!("--database={}", part.name()).into());
         }
+        arguments.push(format!("--metric-interval-ms={}", self.stack.args.observe.metric_interval_ms).into());
         arguments.extend(self.stack.observed());
         let launch = Launch {
             arguments,
