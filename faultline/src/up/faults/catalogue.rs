@@ -42,7 +42,8 @@ pub(crate) const FAULTS: [Fault; 19] = [
         name: "slow-analytics-query",
         does: "somebody's report that joins all payments with each other runs again and again on the database that analytics \
                uses: core's while analytics is inline, its own once it is extracted",
-        shows: "inline: CPU and reads of core, p95 of every endpoint of core. events: only /v1/analytics/*",
+        shows: "process.cpu.time of `hog` (the database's on PostgreSQL). inline: p95 of every endpoint of core. events: only \
+                /v1/analytics/*",
         kind: Kind::SlowAnalyticsQuery,
     },
     Fault {
@@ -55,7 +56,7 @@ pub(crate) const FAULTS: [Fault; 19] = [
     Fault {
         name: "jobs-stuck",
         does: "the process of jobs is stopped where it is (SIGSTOP) and continued at the end",
-        shows: "no spans and metrics of jobs, its lag grows; afterwards a burst of receipts, mails and webhooks",
+        shows: "no spans and metrics of jobs, so its lag is not told either; afterwards a burst of receipts, mails and webhooks",
         kind: Kind::JobsStuck,
     },
     Fault {
@@ -111,7 +112,7 @@ pub(crate) const FAULTS: [Fault; 19] = [
     Fault {
         name: "cpu-hog",
         does: "a process computes on every CPU that the part (core unless named) may use",
-        shows: "process.cpu.time of `hog`; the part gets about half of its CPU, latencies and its runtime's queue double",
+        shows: "process.cpu.time of `hog`; the part gets about half of its CPU, and its latencies grow, where it has a use for all of it",
         kind: Kind::CpuHog,
     },
     Fault {
@@ -147,13 +148,13 @@ pub(crate) const FAULTS: [Fault; 19] = [
     Fault {
         name: "expired-token-key",
         does: "every session is void at once, as after the loss of a signing key: sessions here are rows, so the rows expire",
-        shows: "401 on every endpoint, then a wave of POST /v1/login and the CPU of password hashing",
+        shows: "401 on every endpoint, once for each customer; all have to sign in again (POST /v1/login) and do so at their usual pace",
         kind: Kind::ExpiredTokens,
     },
     Fault {
         name: "disk-full",
         does: "core's SQLite database may not grow any more (max_page_count)",
-        shows: "writes fail with \"database or disk is full\", 503 on what writes, reads go on",
+        shows: "writes fail with \"database or disk is full\", 500 on what writes, reads go on",
         kind: Kind::DiskFull,
     },
 ];
