@@ -2,6 +2,7 @@
 
 mod conventions;
 mod crash;
+mod faults;
 mod operations;
 mod recording;
 mod secrets;

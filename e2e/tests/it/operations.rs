@@ -9,15 +9,15 @@ use serde_json::Value;
 const NOTHING: [Value; 0] = [];
 
 /// A stack under load, and the commands that are typed beside it.
-struct Stack {
+pub(crate) struct Stack {
     up: Process,
     folder: tempfile::TempDir,
-    query: Query,
+    pub(crate) query: Query,
     _turn: e2e::Turn,
 }
 
 impl Stack {
-    async fn start(more: &[&str]) -> anyhow::Result<Stack> {
+    pub(crate) async fn start(more: &[&str]) -> anyhow::Result<Stack> {
         let turn = e2e::Turn::take();
         let folder = tempfile::tempdir()?;
         let offset = e2e::free_port_offset();
@@ -43,7 +43,7 @@ impl Stack {
     }
 
     /// The same, and it went well.
-    async fn done(&self, words: &[&str]) -> anyhow::Result<String> {
+    pub(crate) async fn done(&self, words: &[&str]) -> anyhow::Result<String> {
         let output = self.product(words).await?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         anyhow::ensure!(output.status.success(), "{words:?}: {text}\n{}", String::from_utf8_lossy(&output.stderr));
@@ -88,7 +88,7 @@ impl Stack {
     }
 
     /// Stops everything; the account has to be clean.
-    fn end(self) -> String {
+    pub(crate) fn end(self) -> String {
         self.up.signal(libc::SIGINT);
         let output = self.up.output();
         let report = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -174,35 +174,6 @@ async fn services_held_down_leave_payments_alone_and_catch_up() -> anyhow::Resul
     let report = stack.end();
     assert!(report.contains("nothing lost"), "{report}");
     Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn every_fault_starts_and_ends_by_itself_and_is_told() -> anyhow::Result<()> {
-    let stack = Stack::start(&["--proxied"]).await?;
-    let list = stack.done(&["faults"]).await?;
-    // Names start a line; what they do is indented below.
-    let names: Vec<_> =
-        list.lines().take_while(|line| !line.contains("at work")).filter(|line| is_name(line)).collect();
-    assert_eq!(names.len(), 19, "{list}");
-    for name in &names {
-        // One after the other: a broker that is down cannot be slow.
-        stack.done(&["fault", name, "--for", "1s"]).await?;
-        e2e::wait_for(name, || async {
-            stack.done(&["faults"]).await.ok().filter(|text| text.contains("none is at work")).map(drop)
-        })
-        .await?;
-    }
-    let ended = "SELECT count(DISTINCT attributes['fault.name']) FROM logs WHERE event_name = 'faultline.fault.ended' \
-                 AND severity_text = 'INFO'";
-    e2e::wait_for("every fault to be told over", || async {
-        (stack.query.number(ended).await.ok()? == names.len() as i64).then_some(())
-    })
-    .await?;
-    Ok(())
-}
-
-fn is_name(line: &str) -> bool {
-    !line.is_empty() && line.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
 }
 
 #[tokio::test(flavor = "multi_thread")]
