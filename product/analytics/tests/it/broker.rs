@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::stack::{Stack, handle, payment, told, user};
 
-/// The longest wait for an effect; a first group join takes some seconds.
+/// The longest wait for an effect.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]

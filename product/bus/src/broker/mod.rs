@@ -1,7 +1,7 @@
 //! The embedded broker: Kafka's protocol for this machine, its log in memory.
 //!
-//! Tansu speaks the protocol, keeps topics and groups; `Memory` keeps the records, because tansu's own `memory`
-//! engine never forgets one. Each start is a new cluster: clients that compare the cluster id know that everything
+//! Tansu speaks the protocol and keeps topics; `Memory` keeps the records, because tansu's own `memory` engine never
+//! forgets one, and `Groups` coordinates consumers, because tansu's can leave a group without a leader. Each start is a new cluster: clients that compare the cluster id know that everything
 //! before is gone.
 
 mod fetch;
@@ -106,7 +106,7 @@ impl Broker {
         info!(server.address = %self.address.ip(), server.port = self.address.port(),
             "listening on {}, cluster {}", self.address, self.cluster_id);
         self.storage.measure();
-        let groups = Groups::new(self.storage.clone())?;
+        let groups = Groups::new(self.storage.clone());
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let connections = TaskTracker::new();
         loop {

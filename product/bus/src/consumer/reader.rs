@@ -118,7 +118,7 @@ impl<'a, H: Handler> Session<'a, H> {
             .set("enable.auto.commit", "true")
             .set("auto.commit.interval.ms", "1000")
             .set("enable.auto.offset.store", "false")
-            // Against the embedded broker a first join takes seconds; with slower heartbeats many.
+            // By its heartbeat a member hears that the group gathers again: half a second is what a rebalance waits for.
             .set("heartbeat.interval.ms", "500")
             .set("session.timeout.ms", "6000")
             // A member that comes or goes moves only the partitions that change hands.
