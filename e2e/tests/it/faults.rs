@@ -30,7 +30,7 @@ struct Trace {
 ///
 /// What depends on the machine is left out: how much slower neighbours get beside `memory-pressure`, `cpu-hog` and
 /// `slow-analytics-query`, and whether `thundering-herd` fills a queue.
-const ROUNDS: [&[Trace]; 7] = [
+const ROUNDS: [&[Trace]; 8] = [
     &[
         Trace {
             fault: "acquirer-failing",
@@ -194,8 +194,11 @@ const ROUNDS: [&[Trace]; 7] = [
     &[Trace {
         fault: "broker-down",
         // Customers do not notice.
-        during: "(SELECT count(*) FROM spans WHERE $during AND service = 'core' AND name = 'POST /v1/payments'
-                   AND attributes['http.response.status_code'] = '201') >= 20",
+        during: "
+            (SELECT count(*) FROM spans WHERE $during AND service = 'core' AND name = 'POST /v1/payments'
+               AND attributes['http.response.status_code'] = '201') >= 20
+            AND (SELECT max(value) FROM metrics WHERE $during AND name = 'faultline.outbox.pending') >= 10
+            AND (SELECT max(value) FROM metrics WHERE $during AND name = 'faultline.outbox.age') >= 2",
         after: "
             (SELECT count(*) FROM metrics WHERE $after AND service = 'core' AND name = 'faultline.outbox.republished') >= 1
             AND (SELECT count(DISTINCT service) FROM metrics WHERE $after AND name = 'messaging.client.consumed.messages'
@@ -223,30 +226,27 @@ const ROUNDS: [&[Trace]; 7] = [
             after: "true",
         },
     ],
+    &[Trace {
+        fault: "disk-full",
+        during: "
+            (SELECT count(*) FROM logs WHERE $during AND service = 'core' AND body LIKE '%database or disk is full%') >= 1
+            AND (SELECT count(*) FROM spans WHERE $during AND service = 'core' AND name = 'POST /v1/payments'
+               AND attributes['http.response.status_code'] LIKE '5%') >= 3
+            AND (SELECT count(*) FROM spans WHERE $during AND service = 'core' AND name LIKE 'GET /v1/%'
+               AND attributes['http.response.status_code'] = '200') >= 3",
+        after: "(SELECT count(*) FROM spans WHERE $after AND service = 'core' AND name = 'POST /v1/payments'
+               AND attributes['http.response.status_code'] = '201') >= 3",
+    }],
 ];
 
-/// Core meets it with the only connection that writes.
-const DISK_FULL: Trace = Trace {
-    fault: "disk-full",
-    during: "
-        (SELECT count(*) FROM logs WHERE $during AND service = 'core' AND body LIKE '%database or disk is full%') >= 1
-        AND (SELECT count(*) FROM spans WHERE $during AND service = 'core' AND name = 'POST /v1/payments'
-           AND attributes['http.response.status_code'] LIKE '5%') >= 3
-        AND (SELECT count(*) FROM spans WHERE $during AND service = 'core' AND name LIKE 'GET /v1/%'
-           AND attributes['http.response.status_code'] = '200') >= 3",
-    after: "(SELECT count(*) FROM spans WHERE $after AND service = 'core' AND name = 'POST /v1/payments'
-           AND attributes['http.response.status_code'] = '201') >= 3",
-};
-
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "shows every fault but disk-full, then fails in some runs: one log record of a process that a fault ended is dropped"]
 async fn every_fault_leaves_the_trace_that_it_promises() -> anyhow::Result<()> {
     // Metrics come often, so that a fault need not last long to be seen in them.
     let stack = Arc::new(Stack::start(&["--proxied", "--metric-interval-ms", "500"]).await?);
     let list = stack.done(&["faults"]).await?;
     // Names start a line; what they do is indented below.
     let mut known: Vec<_> = list.lines().filter(|line| is_name(line)).collect();
-    let mut tried: Vec<_> = ROUNDS.into_iter().flatten().chain([&DISK_FULL]).map(Trace::name).collect();
+    let mut tried: Vec<_> = ROUNDS.into_iter().flatten().map(Trace::name).collect();
     known.sort_unstable();
     tried.sort_unstable();
     assert_eq!(known, tried, "{list}");
@@ -269,21 +269,11 @@ async fn every_fault_leaves_the_trace_that_it_promises() -> anyhow::Result<()> {
     let ended = "SELECT count(DISTINCT attributes['fault.name']) FROM logs WHERE event_name = 'faultline.fault.ended' \
                  AND severity_text = 'INFO'";
     e2e::wait_for("every fault to be told over", || async {
-        (stack.query.number(ended).await.ok()? == known.len() as i64 - 1).then_some(())
+        (stack.query.number(ended).await.ok()? == known.len() as i64).then_some(())
     })
     .await?;
     // And nothing was lost or done twice.
     Arc::into_inner(stack).context("somebody still looks")?.end();
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "after a full disk core writes no more: sqlx takes the transaction that SQLite ended by itself for open"]
-async fn a_full_disk_refuses_writes_until_there_is_room() -> anyhow::Result<()> {
-    let stack = Stack::start(&[]).await?;
-    DISK_FULL.is_not_there_before(&stack).await?;
-    DISK_FULL.is_left(&stack).await?;
-    stack.end();
     Ok(())
 }
 

@@ -4,11 +4,23 @@
 //! whole numbers (milliseconds for times), text for ids, `CAST(SUM(x) AS BIGINT)`, `CASE WHEN … THEN 1 ELSE 0 END` for
 //! conditions (`Any` knows no boolean of SQLite). Only migrations have a folder for each.
 
-use std::{fmt, future::Future, path::Path, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use observe::db::Call;
-use sqlx::{Any, AnyConnection, AnyPool, Transaction, any::AnyPoolOptions, migrate::Migrator, pool::PoolConnection};
+use sqlx::{
+    Any, AnyConnection, AnyPool, Connection as _, Transaction, any::AnyPoolOptions, migrate::Migrator,
+    pool::PoolConnection,
+};
 use url::Url;
 
 /// Readers of SQLite: reads are short and CPU is what they lack, so a few connections serve many requests.
@@ -80,6 +92,8 @@ pub struct Database {
     dialect: Dialect,
     write: AnyPool,
     read: AnyPool,
+    /// The file may not grow. Here because SQLite forgets it with the connection.
+    full: Arc<AtomicBool>,
 }
 
 impl Database {
@@ -89,7 +103,7 @@ impl Database {
         match url {
             Some(url) if url.starts_with("postgres:") || url.starts_with("postgresql:") => {
                 let pool = options().connect(url).await.with_context(|| format!("could not open {}", Shown(url)))?;
-                Ok(Self { dialect: Dialect::Postgres, read: pool.clone(), write: pool })
+                Ok(Self { dialect: Dialect::Postgres, read: pool.clone(), write: pool, full: Arc::default() })
             }
             Some(url) if url.starts_with("sqlite:") => Self::sqlite(url).await,
             Some(url) => anyhow::bail!("{} is neither a postgres:// nor a sqlite:// URL", Shown(url)),
@@ -107,10 +121,18 @@ impl Database {
     }
 
     async fn sqlite(url: &str) -> anyhow::Result<Self> {
+        let full = Arc::<AtomicBool>::default();
         let pool = |connections_max| {
-            options().max_connections(connections_max).after_connect(|connection, _| {
-                Box::pin(async move { sqlx::raw_sql(SQLITE_SETTINGS).execute(connection).await.map(drop) })
-            })
+            let full = full.clone();
+            let pool = options().max_connections(connections_max).after_connect(move |connection, _| {
+                let room = room(full.load(Ordering::Relaxed));
+                Box::pin(async move {
+                    sqlx::raw_sql(SQLITE_SETTINGS).execute(&mut *connection).await?;
+                    sqlx::query(room).execute(connection).await.map(drop)
+                })
+            });
+            // Out of room SQLite ends a transaction by itself; sqlx still counts it, and no other could begin.
+            pool.before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
         };
         let mode = if url.contains('?') { "" } else { "?mode=rwc" };
         let url = format!("{url}{mode}");
@@ -118,7 +140,7 @@ impl Database {
         let write = pool(1).connect(&url).await.with_context(|| format!("could not open {}", Shown(&url)))?;
         let read =
             pool(SQLITE_READERS).connect(&url).await.with_context(|| format!("could not open {}", Shown(&url)))?;
-        Ok(Self { dialect: Dialect::Sqlite, write, read })
+        Ok(Self { dialect: Dialect::Sqlite, write, read, full })
     }
 
     pub fn dialect(&self) -> Dialect {
@@ -128,6 +150,12 @@ impl Database {
     /// Brings the tables of one owner up to date. `migrations` has the folder of this dialect and a table of its own.
     pub async fn migrate(&self, migrations: &Migrator) -> anyhow::Result<()> {
         migrations.run(&self.write).await.with_context(|| format!("could not migrate by {}", migrations.table_name))
+    }
+
+    /// A fault: the file may not grow, as on a disk without room ("database or disk is full"). SQLite only.
+    pub async fn set_full(&self, full: bool) -> sqlx::Result<()> {
+        self.full.store(full, Ordering::Relaxed);
+        sqlx::query(room(full)).execute(&self.write).await.map(drop)
     }
 
     /// A transaction that may write; on SQLite the only one. The span includes the wait for it.
@@ -168,6 +196,11 @@ fn options() -> AnyPoolOptions {
     AnyPoolOptions::new().acquire_timeout(ACQUIRE_MAX)
 }
 
+/// One page is below every real size: SQLite takes the size of now instead. The other is SQLite's own limit.
+fn room(full: bool) -> &'static str {
+    if full { "PRAGMA max_page_count = 1" } else { "PRAGMA max_page_count = 4294967294" }
+}
+
 /// A URL without its password.
 struct Shown<'a>(&'a str);
 
@@ -194,6 +227,26 @@ mod tests {
     fn a_password_is_not_told() {
         assert!(!Shown("postgres://ada:secret@db/core").to_string().contains("secret"));
         assert_eq!(Shown("sqlite:///tmp/a.db").to_string(), "sqlite:///tmp/a.db");
+    }
+
+    #[tokio::test]
+    async fn a_file_without_room_takes_writes_again_when_there_is_some() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = Database::open(None, &folder.path().join("full.db")).await.expect("a database");
+        sqlx::query("CREATE TABLE things (blob TEXT)").execute(database.writer()).await.expect("a table");
+        let write = async || {
+            let mut transaction = database.begin().await?;
+            sqlx::query("INSERT INTO things VALUES (hex(zeroblob(100000)))").execute(&mut *transaction).await?;
+            database.commit(transaction).await
+        };
+        database.set_full(true).await.expect("SQLite");
+        for _ in 0..3 {
+            let refused = write().await.expect_err("there is no room").to_string();
+            assert!(refused.contains("full"), "{refused}");
+        }
+        database.set_full(false).await.expect("SQLite");
+        write().await.expect("there is room");
+        database.close().await;
     }
 
     #[tokio::test]

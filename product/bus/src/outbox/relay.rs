@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
@@ -99,12 +100,14 @@ impl Relay {
         rows::migrate(&self.database).await.context("could not create the outbox")?;
         let mut outage = Outage::new("relay".to_owned());
         while self.until_needed(&stop).await {
-            if let Err(error) = self.session(&stop, &mut outage).await {
+            let outcome = tokio::select! {
+                outcome = self.session(&stop, &mut outage) => outcome,
+                never = self.measure_by_clock() => match never {},
+            };
+            if let Err(error) = outcome {
                 if stop.is_cancelled() {
                     break;
                 }
-                // Only for the gauge: a database that is busy is no reason to end.
-                let _ = self.measure().await;
                 outage.failed(&error, &stop).await;
             }
         }
@@ -155,7 +158,7 @@ impl Relay {
         let mut drain_until = None;
         loop {
             if checked.elapsed() >= CLOCK {
-                self.keep_house().await?;
+                self.prune().await?;
                 if session.is_answered().await? {
                     outage.over();
                 } else {
@@ -185,8 +188,21 @@ impl Relay {
         Ok(())
     }
 
+    /// Beside a session, which may wait long for a broker that is away: the gauge has to tell of it meanwhile.
+    async fn measure_by_clock(&self) -> Infallible {
+        loop {
+            // A database that is busy is no reason to end.
+            let _ = self.measure().await;
+            tokio::time::sleep(CLOCK).await;
+        }
+    }
+
     async fn keep_house(&self) -> sqlx::Result<()> {
         self.measure().await?;
+        self.prune().await
+    }
+
+    async fn prune(&self) -> sqlx::Result<()> {
         let age_ns = i64::try_from(self.retained.as_nanos()).unwrap_or(i64::MAX);
         let pruned = rows::prune(&self.database, self.is_open(), age_ns, PRUNED_ROWS_MAX).await?;
         if pruned > 0 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use product_bus::database::{Database, Dialect};
+use product_bus::database::Dialect;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tracing::{info, warn};
@@ -18,10 +18,6 @@ use crate::flows::{Core, Error};
 
 /// A fault that somebody forgot ends after an hour.
 const FOR_S_MAX: u64 = 3_600;
-/// Below every real size: SQLite takes the size of now instead.
-const NO_ROOM: &str = "PRAGMA max_page_count = 1";
-/// SQLite's own limit, its default.
-const ROOM: &str = "PRAGMA max_page_count = 4294967294";
 
 #[derive(Deserialize)]
 pub(crate) struct Order {
@@ -40,11 +36,11 @@ pub(crate) async fn start(
     if !(1..=FOR_S_MAX).contains(&for_s) {
         return Err(Problem::field("for_s", "must be between 1 and 3600"));
     }
-    limit(&core.database, NO_ROOM).await.map_err(Error::from)?;
+    core.database.set_full(true).await.map_err(Error::from)?;
     info!(fault.kind = kind, "the database may not grow for {for_s} s");
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_secs(for_s)).await;
-        if let Err(error) = limit(&core.database, ROOM).await {
+        if let Err(error) = core.database.set_full(false).await {
             warn!("the database may still not grow: {error}");
         }
     });
@@ -52,11 +48,6 @@ pub(crate) async fn start(
 }
 
 pub(crate) async fn end(State(core): State<Core>, _: Operator) -> Result<Json<Value>, Problem> {
-    limit(&core.database, ROOM).await.map_err(Error::from)?;
+    core.database.set_full(false).await.map_err(Error::from)?;
     Ok(Json(json!({})))
-}
-
-/// It holds for a connection; of those that write there is one.
-async fn limit(database: &Database, limit: &'static str) -> sqlx::Result<()> {
-    sqlx::query(limit).execute(database.writer()).await.map(drop)
 }

@@ -154,7 +154,7 @@ impl Errands {
         Ok(Answer::whole(request.send().await?).await?.status)
     }
 
-    /// One request of somebody who is signed in. Who is told to sign in does so before the next.
+    /// One request of somebody who is signed in. Who is told to sign in comes back like everybody who is out: by the plan's logins.
     async fn ask(&self, intent: &Intent, token: &Token, request: Request) -> Result<Answer, Failure> {
         let answer = Answer::whole(request.bearer(token.reveal()).send().await?).await;
         if let Err(Failure::Refused(StatusCode::UNAUTHORIZED)) = answer {
