@@ -182,7 +182,8 @@ const ROUNDS: [&[Trace]; 8] = [
                 (SELECT count(*) FROM spans WHERE $during AND service = 'core' AND kind = 'Client'
                    AND attributes['error.type'] = 'connect' AND duration_ns < 1e9) >= 1
                 AND (SELECT count(*) FROM spans WHERE $during AND service = 'core' AND name LIKE 'GET /v1/analytics/%'
-                   AND attributes['http.response.status_code'] = '503') >= 1",
+                   AND attributes['http.response.status_code'] = '503') >= 1
+                AND (SELECT count(*) FROM spans WHERE $during AND service = 'core' AND kind = 'Producer') >= 10",
             after: "
                 (SELECT count(*) FROM spans WHERE service = 'analytics' AND time > $start AND time < $end) = 0
                 AND (SELECT count(*) FROM metrics WHERE service = 'analytics' AND time > $start AND time < $end) = 0

@@ -26,6 +26,11 @@ impl Cores {
         self.0.iter().copied().take(arm.cores()).collect()
     }
 
+    /// One for each of several instances, around.
+    pub(crate) fn of_instance(&self, number: usize) -> Vec<usize> {
+        self.0.iter().copied().cycle().skip(number).take(1).collect()
+    }
+
     /// Everybody else: all but the product's first, and but its second when there are enough.
     pub(crate) fn others(&self) -> Vec<usize> {
         let taken = match self.0.len() {

@@ -134,7 +134,7 @@ impl Plan {
             fault_arms: &[Arm::Inline, Arm::Events],
             sensitivity_rounds: 5,
             sensitivity_time: seconds(20),
-            scaling_load: seconds(15),
+            scaling_load: seconds(90),
         }
     }
 }

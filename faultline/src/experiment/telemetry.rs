@@ -45,6 +45,8 @@ pub(crate) struct Lag {
 /// An event that a consumer took.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Taken {
+    /// Of version 7: it tells when the event was made.
+    pub(crate) id: String,
     pub(crate) began_us: i64,
     pub(crate) service_ms: f64,
     pub(crate) instance: String,

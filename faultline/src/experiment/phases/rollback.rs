@@ -1,6 +1,5 @@
 //! Going back from events to inline under load: how long until nothing is left to events any more.
 
-use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use crate::experiment::arm::Arm;
@@ -8,6 +7,7 @@ use crate::experiment::lab::now_us;
 use crate::experiment::report::Rollback;
 use crate::experiment::runner::Experiment;
 use crate::experiment::samples::Outcome;
+use crate::experiment::telemetry::Period;
 use crate::experiment::window::Order;
 
 /// From one switch to the next.
@@ -51,18 +51,15 @@ pub(crate) async fn run(experiment: &mut Experiment) -> anyhow::Result<()> {
         })
         .await?;
     let switches = switches?;
-    let (number, failed) = (window.number, window.samples.count(Outcome::Failed));
-    let intents = experiment.acknowledged(&experiment.windows[number])?;
+    let failed = window.samples.count(Outcome::Failed);
+    let period = Period { from_us: switches.first().map_or(0, |first| first.sent_us), to_us: window.settled_us };
     let lab = experiment.lab()?;
     lab.settle(DRAIN_MAX).await?;
-    let by_events = payments_with_receipt_by_jobs(lab).await?;
-    let left: Vec<i64> = intents
-        .get("payment.captured")
-        .into_iter()
-        .flatten()
-        .filter(|id| by_events.contains(*id))
-        .filter_map(|id| created_us(id))
-        .collect();
+    let mut left = Vec::new();
+    for service in ["jobs", "analytics"] {
+        let taken = lab.telemetry.taken(service, period).await?;
+        left.extend(taken.iter().filter_map(|event| created_us(&event.id)));
+    }
     let last_event_ms = |switch: &Switch| {
         let within = left.iter().filter(|at| **at > switch.sent_us && **at < switch.until_us);
         within.max().map_or(0.0, |last| (last - switch.sent_us) as f64 / 1e3)
@@ -73,19 +70,6 @@ pub(crate) async fn run(experiment: &mut Experiment) -> anyhow::Result<()> {
         failed,
     });
     Ok(())
-}
-
-/// Whose receipt jobs the service has written, rather than core.
-async fn payments_with_receipt_by_jobs(lab: &crate::experiment::lab::Lab) -> anyhow::Result<HashSet<String>> {
-    #[derive(serde::Deserialize)]
-    struct Effect {
-        effect: String,
-        payment_id: Option<String>,
-    }
-    let url = format!("{}/internal/effects", lab.url("jobs-listen")?);
-    let lines = lab.http().get(url).send().await?.error_for_status()?.text().await?;
-    let effects = lines.lines().filter_map(|line| serde_json::from_str::<Effect>(line).ok());
-    Ok(effects.filter(|effect| effect.effect == "receipt").filter_map(|effect| effect.payment_id).collect())
 }
 
 /// An id of version 7 begins with its milliseconds since the Unix epoch.

@@ -19,17 +19,22 @@ use crate::up::{Launch, keep_output};
 
 const SERVICES: [&str; 2] = ["jobs", "analytics"];
 const INSTANCES: [usize; 3] = [1, 2, 4];
-/// A backlog that four instances are busy with for some seconds and one is not for many minutes.
+/// One instance has no more than this to do after the load.
 const DRAIN_MAX: Duration = Duration::from_secs(240);
 /// Of the period in which all instances work, the end is left out: partitions are not emptied at the same moment.
 const MEASURED_SHARE: f64 = 0.9;
+/// With fewer, a throughput would be chance.
+const EVENTS_MIN: usize = 100;
+/// For the restarted instance and the others to be found and pinned: this often, a second apart.
+const PINS: usize = 4;
 const STOP_MAX: Duration = Duration::from_secs(30);
 
 pub(crate) async fn run(experiment: &mut Experiment) -> anyhow::Result<()> {
+    let cores = experiment.lab()?.parts.cores.count();
     for service in SERVICES {
         let mut alone: Option<Rates> = None;
         for instances in INSTANCES {
-            let predicted = alone.as_ref().map(|alone| alone.predict(instances));
+            let predicted = alone.as_ref().and_then(|alone| alone.predict(instances, cores));
             if let Some((per_s, bound)) = &predicted {
                 // In the report before the run: a prediction that is written afterwards is none.
                 let row = row(service, instances, &Rates::default(), Some((*per_s, bound.clone())));
@@ -50,7 +55,7 @@ pub(crate) async fn run(experiment: &mut Experiment) -> anyhow::Result<()> {
 #[derive(Clone, Debug, Default)]
 struct Rates {
     events: u64,
-    per_s: f64,
+    per_s: Option<f64>,
     service_ms: f64,
     cpu_ms_per_event: f64,
     partitions: u64,
@@ -58,15 +63,16 @@ struct Rates {
 }
 
 impl Rates {
-    /// Of more instances: as many times this one, unless partitions or the core set a bound.
-    fn predict(&self, instances: usize) -> (f64, String) {
+    /// Of more instances: as many times this one, unless partitions or cores set a bound.
+    fn predict(&self, instances: usize, cores: usize) -> Option<(f64, String)> {
+        let alone = self.per_s?;
         let bounds = [
-            (self.per_s * instances as f64, "instances"),
-            (1e3 * self.partitions as f64 / self.service_ms.max(0.001), "partitions"),
-            (1e3 / self.cpu_ms_per_event.max(0.001), "the product's core"),
+            (alone * instances as f64, "instances"),
+            (alone * self.partitions as f64, "partitions"),
+            (1e3 * cores as f64 / self.cpu_ms_per_event.max(0.001), "the machine's cores"),
         ];
-        let (per_s, bound) = bounds.into_iter().min_by(|left, right| left.0.total_cmp(&right.0)).unwrap_or((0.0, ""));
-        (per_s, bound.to_owned())
+        let (per_s, bound) = bounds.into_iter().min_by(|left, right| left.0.total_cmp(&right.0))?;
+        Some((per_s, bound.to_owned()))
     }
 }
 
@@ -78,9 +84,7 @@ fn row(service: &str, instances: usize, rates: &Rates, predicted: Option<(f64, S
         events: rates.events,
         measured_per_s: rates.per_s,
         predicted_per_s,
-        error_pct: predicted_per_s
-            .filter(|_| rates.per_s > 0.0)
-            .map(|predicted| 100.0 * (predicted / rates.per_s - 1.0)),
+        error_pct: predicted_per_s.zip(rates.per_s).map(|(predicted, measured)| 100.0 * (predicted / measured - 1.0)),
         rebalance_pause_s: rates.pause_s,
         service_ms: rates.service_ms,
         cpu_ms_per_event: rates.cpu_ms_per_event,
@@ -106,59 +110,54 @@ async fn one(experiment: &mut Experiment, service: &'static str, instances: usiz
         .measure_while(order, |from_us| async move {
             // Down from before the first request until the last was sent; the load itself waits a moment for stragglers.
             let time = Duration::from_micros((from_us - now_us()).max(0) as u64) + load + Duration::from_secs(1);
+            let let_up_us = now_us() + time.as_micros() as i64;
             switch.on(&["service-down", service], time).await?;
-            tokio::time::sleep(time).await;
-            let let_up_us = now_us();
+            tokio::time::sleep(Duration::from_micros((let_up_us - now_us()).max(0) as u64)).await;
+            let before = parts.costs()?;
             let more =
                 (1..instances).map(|number| Instance::start(&like_it, number)).collect::<anyhow::Result<Vec<_>>>()?;
-            for _ in 0..5 {
+            for _ in 0..PINS {
                 parts.pin(Arm::Events)?;
-                for instance in &more {
-                    instance.pin(&parts.cores.product(Arm::Events))?;
+                for (number, instance) in (1..).zip(&more) {
+                    instance.pin(&parts.cores.of_instance(number))?;
                 }
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
-            let before = (parts.costs()?, more.iter().map(Instance::cpu_seconds).sum::<f64>());
             anyhow::Ok((let_up_us, more, before))
         })
         .await?;
-    let (let_up_us, more, (costs, cpu_before)) = started?;
+    let (let_up_us, more, before) = started?;
     let (settled_us, after) = (window.settled_us, window.costs_after.clone());
     let lab = experiment.lab()?;
     let taken = lab.telemetry.taken(service, Period { from_us: let_up_us, to_us: settled_us }).await?;
-    let cpu = after.used_since(&costs).get(service).copied().unwrap_or(0.0)
-        + more.iter().map(Instance::cpu_seconds).sum::<f64>()
-        - cpu_before;
+    let cpu = after.used_since(&before).values().sum::<f64>() + more.iter().map(Instance::cpu_seconds).sum::<f64>();
     for instance in more {
         instance.stop().await;
     }
-    let since_us = let_up_us + 5_000_000;
-    Ok(rates(&taken, instances, cpu, since_us))
+    Ok(rates(&taken, instances, cpu))
 }
 
 /// Throughput while all instances were at work.
-fn rates(taken: &[Taken], instances: usize, cpu_seconds: f64, cpu_since_us: i64) -> Rates {
+fn rates(taken: &[Taken], instances: usize, cpu_seconds: f64) -> Rates {
     let mut firsts: std::collections::BTreeMap<&str, i64> = std::collections::BTreeMap::new();
     for event in taken {
         let first = firsts.entry(&event.instance).or_insert(event.began_us);
         *first = (*first).min(event.began_us);
     }
-    // Fewer than were started may have got partitions; what matters is when the last of them began.
     let all_from_us = firsts.values().max().copied().unwrap_or(0);
-    let mut began: Vec<i64> = taken.iter().map(|event| event.began_us).filter(|at| *at >= all_from_us).collect();
-    began.sort_unstable();
-    let measured = &began[..(began.len() as f64 * MEASURED_SHARE) as usize];
-    let seconds = measured.first().zip(measured.last()).map_or(0.0, |(first, last)| (last - first) as f64 / 1e6);
     let mut all: Vec<i64> = taken.iter().map(|event| event.began_us).collect();
     all.sort_unstable();
+    let began = &all[all.partition_point(|at| *at < all_from_us)..];
+    let measured = &began[..(began.len() as f64 * MEASURED_SHARE) as usize];
+    let seconds = measured.first().zip(measured.last()).map_or(0.0, |(first, last)| (last - first) as f64 / 1e6);
+    let counts = firsts.len() == instances && measured.len() >= EVENTS_MIN && seconds > 0.0;
     let pause_us = all.windows(2).map(|two| two[1] - two[0]).max();
-    let with_cpu = taken.iter().filter(|event| event.began_us >= cpu_since_us).count();
     let partitions: std::collections::BTreeSet<&str> = taken.iter().map(|event| event.partition.as_str()).collect();
     Rates {
         events: taken.len() as u64,
-        per_s: if seconds > 0.0 { (measured.len() as f64 - 1.0) / seconds } else { 0.0 },
+        per_s: counts.then(|| (measured.len() as f64 - 1.0) / seconds),
         service_ms: mean(taken.iter().map(|event| event.service_ms)).unwrap_or(0.0),
-        cpu_ms_per_event: 1e3 * cpu_seconds / (with_cpu as f64).max(1.0),
+        cpu_ms_per_event: 1e3 * cpu_seconds / (taken.len() as f64).max(1.0),
         partitions: partitions.len() as u64,
         pause_s: (instances > 1).then_some(()).and(pause_us).map(|pause| pause as f64 / 1e6),
     }
@@ -228,6 +227,7 @@ mod tests {
 
     fn taken(instance: &str, partition: &str, began_ms: i64) -> Taken {
         Taken {
+            id: String::new(),
             began_us: began_ms * 1_000,
             service_ms: 100.0,
             instance: instance.to_owned(),
@@ -241,19 +241,23 @@ mod tests {
         let mut events: Vec<Taken> = (0..100).map(|number| taken("a", "p/0", number * 100)).collect();
         events.extend((100..300).map(|number| taken("a", "p/0", number * 100)));
         events.extend((100..300).map(|number| taken("b", "p/1", number * 100 + 50)));
-        let rates = rates(&events, 2, 5.0, 10_050_000);
-        assert!((19.5..20.5).contains(&rates.per_s), "{rates:?}");
-        assert_eq!((rates.events, rates.partitions, rates.pause_s), (500, 2, Some(0.1)));
-        assert!((12.0..13.0).contains(&rates.cpu_ms_per_event), "{rates:?}");
+        let both = rates(&events, 2, 5.0);
+        assert!((19.5..20.5).contains(&both.per_s.expect("measured")), "{both:?}");
+        assert_eq!((both.events, both.partitions, both.pause_s), (500, 2, Some(0.1)));
+        assert_eq!(both.cpu_ms_per_event, 10.0);
+        assert_eq!(rates(&events, 4, 5.0).per_s, None, "two of four did nothing");
+        assert_eq!(rates(&events[..150], 1, 5.0).per_s.map(f64::round), Some(10.0));
+        assert_eq!(rates(&events[..50], 1, 5.0).per_s, None, "too few");
     }
 
     #[test]
     fn the_prediction_names_its_bound() {
-        let alone = Rates { per_s: 10.0, service_ms: 100.0, cpu_ms_per_event: 20.0, partitions: 4, ..Rates::default() };
-        assert_eq!(alone.predict(2), (20.0, "instances".to_owned()));
-        assert_eq!(alone.predict(4), (40.0, "instances".to_owned()));
-        assert_eq!(alone.predict(8).1, "partitions");
-        let heavy = Rates { cpu_ms_per_event: 40.0, ..alone };
-        assert_eq!(heavy.predict(4), (25.0, "the product's core".to_owned()));
+        let alone = Rates { per_s: Some(10.0), cpu_ms_per_event: 20.0, partitions: 4, ..Rates::default() };
+        let predict = |rates: &Rates, instances| rates.predict(instances, 2).expect("measured");
+        assert_eq!(predict(&alone, 2), (20.0, "instances".to_owned()));
+        assert_eq!(predict(&alone, 8), (40.0, "partitions".to_owned()));
+        let heavy = Rates { cpu_ms_per_event: 80.0, ..alone };
+        assert_eq!(predict(&heavy, 4), (25.0, "the machine's cores".to_owned()));
+        assert_eq!(Rates::default().predict(2, 2), None);
     }
 }

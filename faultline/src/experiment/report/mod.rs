@@ -280,13 +280,15 @@ pub(crate) struct Scaling {
     pub(crate) service: String,
     pub(crate) instances: usize,
     pub(crate) events: u64,
-    pub(crate) measured_per_s: f64,
+    /// While all instances were at work; null if the backlog was gone before, or nearly.
+    pub(crate) measured_per_s: Option<f64>,
     /// Written down after the run with one instance and before the others; null for one instance.
     pub(crate) predicted_per_s: Option<f64>,
     pub(crate) error_pct: Option<f64>,
     /// The longest time without any event processed after the instances joined.
     pub(crate) rebalance_pause_s: Option<f64>,
     pub(crate) service_ms: f64,
+    /// Of all processes: the service's instances, database, broker, telemetry.
     pub(crate) cpu_ms_per_event: f64,
     pub(crate) partitions: u64,
     /// What the prediction says the bound is.
@@ -297,7 +299,7 @@ pub(crate) struct Scaling {
 pub(crate) struct Rollback {
     /// From sending the order to its answer, milliseconds, of each repetition.
     pub(crate) answered_ms: Vec<f64>,
-    /// From sending the order to the creation of the last payment whose effects were still left to events.
+    /// From sending the order to the last event of before the next order whose effects jobs or analytics had to do.
     pub(crate) last_event_ms: Vec<f64>,
     pub(crate) failed: u64,
 }

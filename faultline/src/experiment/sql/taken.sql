@@ -1,5 +1,6 @@
--- Every event that the consumer of one service took from $from to $to: when, how long, which instance, which partition.
+-- Every event that the consumer of one service took from $from to $to: which, when, how long, which instance, which partition.
 SELECT
+  attributes['messaging.message.id'] AS id,
   CAST(time AS BIGINT) / 1000 AS began_us,
   duration_ns / 1e6 AS service_ms,
   resource['service.instance.id'] AS instance,

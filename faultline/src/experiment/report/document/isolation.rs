@@ -100,17 +100,19 @@ pub(super) fn scaling(report: &Report, blocks: &mut Vec<Block>) {
     heading(blocks, 2, "Scaling by instances");
     text(
         blocks,
-        "A backlog is made while the service is held down, then worked off by 1, 2 and 4 instances that share its partitions. The \
-         prediction is written into the report after the run with one instance and before the others: as many times the measured \
-         throughput of one instance as there are instances, but not more than the partitions allow at the measured service time, \
-         nor more than the product's core allows at the measured CPU time an event.",
+        "A backlog is made while the service is held down, then worked off by 1, 2 and 4 instances that share its partitions, each \
+         pinned to one core, the next instance to the next core of the machine. The prediction is written into the report after the \
+         run with one instance and before the others: as many times the measured throughput of one instance as there are instances, \
+         but not as there are partitions, nor more than all cores of the machine allow at the CPU time that everybody (database, \
+         broker and telemetry too) spent on an event. Throughput counts while all instances are at work; where the backlog was gone \
+         before, there is none.",
     );
     let rows = report.scaling.iter().map(|run| {
         vec![
             run.service.clone(),
             run.instances.to_string(),
             run.events.to_string(),
-            short(Some(run.measured_per_s)),
+            short(run.measured_per_s),
             short(run.predicted_per_s),
             run.error_pct.map_or("–".to_owned(), |error| format!("{error:+.0} %")),
             short(run.rebalance_pause_s),
@@ -131,7 +133,7 @@ pub(super) fn scaling(report: &Report, blocks: &mut Vec<Block>) {
             "error",
             "rebalance pause, s",
             "service time, ms",
-            "CPU an event, ms",
+            "CPU of all an event, ms",
             "partitions",
             "bound",
         ],
@@ -149,10 +151,7 @@ pub(super) fn scaling(report: &Report, blocks: &mut Vec<Block>) {
             .collect(),
     };
     let series = services.into_iter().flat_map(|service| {
-        [
-            line(service, "measured", |run| Some(run.measured_per_s)),
-            line(service, "predicted", |run| run.predicted_per_s),
-        ]
+        [line(service, "measured", |run| run.measured_per_s), line(service, "predicted", |run| run.predicted_per_s)]
     });
     let plot =
         Lines { x: "instances", y: "events a second", y_scale: Scale::Linear, series: series.collect(), band: None };
@@ -166,8 +165,8 @@ pub(super) fn rollback(report: &Report, blocks: &mut Vec<Block>) {
     text(
         blocks,
         format!(
-            "Both concerns from `events` to `inline` under load, {} times: the order was answered after {} ms; the last payment whose \
-             effects were still left to events was created {} ms after the order was sent; {} requests failed.",
+            "Both concerns from `events` to `inline` under load, {} times: the order was answered after {} ms; the last event that \
+             still left an effect to jobs or analytics was made {} ms after the order was sent; {} requests failed.",
             rollback.answered_ms.len(),
             list(&rollback.answered_ms),
             list(&rollback.last_event_ms),
