@@ -144,10 +144,6 @@ impl Lab {
         self.addresses.iter().fold(text.to_owned(), named)
     }
 
-    pub(crate) fn http(&self) -> &reqwest::Client {
-        &self.http
-    }
-
     /// Makes the stack this arm: modes by core's switch, cores by affinity. New processes start on the cores of their parent.
     pub(crate) async fn enter(&self, arm: Arm) -> anyhow::Result<()> {
         let (jobs, analytics) = arm.modes();
