@@ -68,16 +68,21 @@ impl Committer {
     }
 
     fn work(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let committing = &shared.counters(self.signal).committing;
         loop {
-            match self.wait() {
-                Wake::Request(first) => {
+            let first = match self.wait() {
+                Wake::Request(first) => Some(first),
+                Wake::Seal => None,
+                Wake::End => return,
+            };
+            committing.during(|| {
+                if let Some(first) = first {
                     let group = self.gather(first);
                     self.commit(group);
                 }
-                Wake::Seal => {}
-                Wake::End => return,
-            }
-            self.seal_if_due();
+                self.seal_if_due();
+            });
         }
     }
 

@@ -11,6 +11,7 @@
 //! `manifest`; `recovery` is how every start begins.
 
 mod args;
+mod busy;
 mod catalog;
 mod commit;
 mod compaction;

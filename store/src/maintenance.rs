@@ -66,7 +66,8 @@ pub(crate) fn start() -> io::Result<SyncSender<Round>> {
     let (rounds, inbox) = sync_channel::<Round>(1);
     let work = move || {
         for Round { shared, stop, _working, answer } in inbox {
-            let _ = answer.send(round(&shared, &stop));
+            let worked = shared.round.during(|| round(&shared, &stop));
+            let _ = answer.send(worked);
         }
     };
     std::thread::Builder::new().name("compact".to_owned()).spawn(work)?;

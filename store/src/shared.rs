@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use model::Signal;
 use tokio::sync::Notify;
 
+use crate::busy::Busy;
 use crate::catalog::Catalog;
 use crate::disk::Disk;
 use crate::faults::Faults;
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) sealed: Notify,
     /// Held while compaction works, so that closing can wait for it.
     pub(crate) compacting: Arc<tokio::sync::Mutex<()>>,
+    /// The round of compaction at work.
+    pub(crate) round: Busy,
     pub(crate) compactions: AtomicU64,
     pub(crate) merges: AtomicU64,
     pub(crate) expired_rows: AtomicU64,
@@ -60,6 +63,8 @@ pub(crate) struct Counters {
     pub(crate) requests: AtomicU64,
     pub(crate) rows: AtomicU64,
     pub(crate) bytes: AtomicU64,
+    /// The group being committed, or the segment being sealed.
+    pub(crate) committing: Busy,
 }
 
 impl Shared {
@@ -79,6 +84,7 @@ impl Shared {
             closed: AtomicBool::new(false),
             sealed: Notify::new(),
             compacting: Arc::default(),
+            round: Busy::default(),
             compactions: AtomicU64::new(0),
             merges: AtomicU64::new(0),
             expired_rows: AtomicU64::new(0),
@@ -145,6 +151,7 @@ impl Shared {
                 requests: counters.requests.load(Relaxed),
                 rows: counters.rows.load(Relaxed),
                 bytes: counters.bytes.load(Relaxed),
+                committing_ms: counters.committing.ms(),
                 segments_sealed: manifest.segments(signal).filter(|segment| segment.sealed_bytes.is_some()).count()
                     as u64,
             }
@@ -165,6 +172,7 @@ impl Shared {
             manifest_version: manifest.version,
             compactions: self.compactions.load(Relaxed),
             merges: self.merges.load(Relaxed),
+            compacting_ms: self.round.ms(),
             expired_rows: self.expired_rows.load(Relaxed),
             last_error: lock(&self.last_error).clone(),
             damaged: lock(&self.damaged).clone(),

@@ -27,6 +27,8 @@ pub struct Status {
     pub manifest_version: u64,
     pub compactions: u64,
     pub merges: u64,
+    /// Milliseconds that the round of compaction at work has taken; 0 while none is. A large merge takes a minute.
+    pub compacting_ms: u64,
     /// Rows that left because they were older or more than what is kept.
     pub expired_rows: u64,
     /// The most recent failure of any part, in words; empty when there was none.
@@ -50,6 +52,9 @@ pub struct SignalStatus {
     pub requests: u64,
     pub rows: u64,
     pub bytes: u64,
+    /// Milliseconds that the group commit at work has taken; 0 while none is. An fsync takes milliseconds, on a struggling
+    /// disk seconds.
+    pub committing_ms: u64,
     /// Sealed segments that wait for compaction.
     pub segments_sealed: u64,
 }
