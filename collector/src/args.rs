@@ -54,7 +54,8 @@ pub struct Limits {
     #[arg(long, env = "FAULTLINE_OTLP_BODY_SECONDS_MAX", default_value_t = 30)]
     pub otlp_body_seconds_max: u64,
 
-    /// Seconds a connection may stay silent, also within a header; above the 60 s between two metric exports
+    /// Seconds a connection may stay silent, take for one header, or leave an answer unread; above the 60 s between two metric
+    /// exports, because a silence between two requests counts as well
     #[arg(long, env = "FAULTLINE_OTLP_IDLE_SECONDS_MAX", default_value_t = 90)]
     pub otlp_idle_seconds_max: u64,
 

@@ -1,5 +1,7 @@
 //! Clients that stall, leave or stay: none of them holds the collector.
 
+use std::time::Duration;
+
 use model::Table;
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -36,6 +38,16 @@ async fn a_silent_connection_is_closed_before_and_within_a_header() {
         // Closed with or without a word; a reset is an end as well.
         let _ = socket.read_to_end(&mut Vec::new()).await;
     }
+    collector.stopped().await;
+}
+
+#[tokio::test]
+async fn a_client_that_reads_no_answer_loses_its_connection() {
+    let collector = TestCollector::with(&["--otlp-idle-seconds-max=1"]).await;
+    let mut socket = TcpStream::connect(collector.http).await.expect("it listens");
+    // More than the kernel takes at both ends, so that the collector cannot write on.
+    let asking = async { while socket.write_all(b"GET /health HTTP/1.1\r\nhost: t\r\n\r\n").await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(60), asking).await.expect("it is cut off");
     collector.stopped().await;
 }
 
