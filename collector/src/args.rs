@@ -11,9 +11,13 @@ pub struct Args {
     #[arg(long, env = "FAULTLINE_OTLP_GRPC", default_value = "127.0.0.1:4317")]
     pub otlp_grpc: SocketAddr,
 
-    /// Address of OTLP/HTTP, of /health and of /ready
+    /// Address of OTLP/HTTP, of /health, /ready and /metrics
     #[arg(long, env = "FAULTLINE_OTLP_HTTP", default_value = "127.0.0.1:4318")]
     pub otlp_http: SocketAddr,
+
+    /// Address of /health, /ready and /metrics alone: exporters cannot take its connections. None when not set
+    #[arg(long, env = "FAULTLINE_OTLP_PROBE")]
+    pub otlp_probe: Option<SocketAddr>,
 
     #[command(flatten)]
     pub limits: Limits,
@@ -70,9 +74,18 @@ pub struct Limits {
     /// Requests decoded at once, off the async threads; 0 is one a core
     #[arg(long, env = "FAULTLINE_OTLP_DECODERS_MAX", default_value_t = 0)]
     pub otlp_decoders_max: usize,
+
+    /// Seconds of one decode or one group commit after which /health calls its worker stuck; the largest request decodes in
+    /// under one, an fsync on a struggling disk takes some ten
+    #[arg(long, env = "FAULTLINE_OTLP_STUCK_SECONDS_MIN", default_value_t = 30)]
+    pub otlp_stuck_seconds_min: u64,
 }
 
 impl Limits {
+    pub(crate) fn stuck_time_min(&self) -> Duration {
+        Duration::from_secs(self.otlp_stuck_seconds_min)
+    }
+
     pub(crate) fn body_time_max(&self) -> Duration {
         Duration::from_secs(self.otlp_body_seconds_max)
     }

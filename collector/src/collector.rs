@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use model::{Converted, Rejected, Signal};
 use store::{Filled, Full, StoreError, Writer};
@@ -10,11 +11,12 @@ use tracing::{error, warn};
 
 use crate::args::Limits;
 use crate::compression::Compression;
-use crate::counts::Counts;
 use crate::gate::{Gate, Lease};
 use crate::media::Encoding;
 use crate::notice::Notices;
+use crate::port::PortCounts;
 use crate::refusal::Refusal;
+use crate::watch::{AtWork, Counts};
 
 /// Plain bodies up to this size are decoded where they are. At under a microsecond a record that is some 30 us, less than two
 /// changes of thread cost under load, and within what an async thread may be held.
@@ -25,6 +27,12 @@ pub(crate) struct Collector {
     pub writer: Writer,
     pub gate: Arc<Gate>,
     pub counts: Arc<Counts>,
+    /// Of OTLP/gRPC and of OTLP/HTTP.
+    pub ports: [Arc<PortCounts>; 2],
+    /// Bodies being decoded off the async threads.
+    pub decoding: Arc<AtWork>,
+    /// Told to stop.
+    pub stopping: AtomicBool,
     pub limits: Limits,
     notices: Notices,
     decoders: Arc<Semaphore>,
@@ -49,6 +57,9 @@ impl Collector {
             writer,
             gate: Gate::new(&limits),
             counts: Arc::default(),
+            ports: [PortCounts::grpc(&limits), PortCounts::http(&limits)].map(Arc::new),
+            decoding: Arc::default(),
+            stopping: AtomicBool::new(false),
             notices: Notices::default(),
             decoders: Arc::new(Semaphore::new(limits.decoders_max())),
             limits,
@@ -88,8 +99,9 @@ impl Collector {
             // The permit goes along: a client that leaves stops waiting, not the work that has begun. The semaphore is never
             // closed, so there always is one.
             let permit = Arc::clone(&self.decoders).acquire_owned().await;
+            let decoding = Arc::clone(&self.decoding);
             let work = move || {
-                let _permit = permit;
+                let _held = (permit, decoding.begin());
                 decode(&writer, received, bytes_max)
             };
             tokio::task::spawn_blocking(work).await.ok()

@@ -1,18 +1,21 @@
 //! Accepts connections and serves them within their limits until told to stop, then drains them.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::args::Limits;
+use crate::port::{Listening, PortCounts};
 use crate::silence::Silence;
 
 /// Bytes a stream, and a connection, may send ahead of being read: enough to keep a loopback or a 10 ms link busy.
@@ -23,8 +26,24 @@ const FRAME_BYTES_MAX: u32 = 256 << 10;
 /// After the kernel refuses a connection (file descriptors ran out), wait for others to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
-    let builder = builder(&limits);
+/// What every connection of a port has in common.
+struct Service {
+    router: Router,
+    builder: Builder<TokioExecutor>,
+    counts: Arc<PortCounts>,
+    idle_time_max: Duration,
+    stop: CancellationToken,
+}
+
+pub(crate) async fn serve(port: Listening, router: Router, limits: Limits, stop: CancellationToken) {
+    let Listening { listener, counts } = port;
+    let service = Arc::new(Service {
+        router,
+        builder: builder(&limits),
+        counts,
+        idle_time_max: limits.idle_time_max(),
+        stop: stop.clone(),
+    });
     let mut open = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -35,9 +54,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits,
         };
         match accepted {
             Ok((stream, _)) => {
-                let connection =
-                    serve_one(stream, router.clone(), builder.clone(), limits.idle_time_max(), stop.clone());
-                open.spawn(connection);
+                open.spawn(Arc::clone(&service).serve_one(stream));
             }
             Err(error) => {
                 warn!(error = &error as &dyn std::error::Error, "could not accept a connection");
@@ -57,28 +74,29 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits,
     }
 }
 
-async fn serve_one(
-    stream: TcpStream,
-    router: Router,
-    builder: Builder<TokioExecutor>,
-    idle_time_max: Duration,
-    stop: CancellationToken,
-) {
-    // An answer is one small packet; waiting to fill it would only delay the client.
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(error = &error as &dyn std::error::Error, "could not set TCP_NODELAY");
-    }
-    let io = TokioIo::new(Silence::new(stream, idle_time_max));
-    let mut connection = pin!(builder.serve_connection(io, TowerToHyperService::new(router)));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        _ = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+impl Service {
+    async fn serve_one(self: Arc<Self>, stream: TcpStream) {
+        let _open = self.counts.open();
+        // An answer is one small packet; waiting to fill it would only delay the client.
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(error = &error as &dyn std::error::Error, "could not set TCP_NODELAY");
         }
-    };
-    if let Err(error) = ended {
-        debug!(error, "a connection ended early");
+        self.speak_http(Silence::new(stream, self.idle_time_max)).await;
+    }
+
+    async fn speak_http(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+        let router = TowerToHyperService::new(self.router.clone());
+        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), router));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            _ = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            debug!(error, "a connection ended early");
+        }
     }
 }
 
@@ -87,6 +105,7 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
+        // hyper's clock runs while it waits for the next request as well, so this is no shorter than a silence may be.
         .header_read_timeout(limits.idle_time_max())
         .max_buf_size(limits.otlp_header_bytes_max);
     builder

@@ -19,7 +19,8 @@ pub(crate) struct Gate {
     requests_max: usize,
     bytes_max: usize,
     retry: Duration,
-    refused: AtomicU64,
+    requests_refused: AtomicU64,
+    bytes_refused: AtomicU64,
 }
 
 /// What the gate holds right now.
@@ -29,8 +30,9 @@ pub(crate) struct InFlight {
     pub requests_max: usize,
     pub bytes: usize,
     pub bytes_max: usize,
-    /// Requests turned away since the start.
-    pub refused: u64,
+    /// Requests turned away since the start, because of their number and because of their bytes.
+    pub requests_refused: u64,
+    pub bytes_refused: u64,
 }
 
 /// One request's place; everything it took goes back when it is dropped.
@@ -48,16 +50,18 @@ impl Gate {
             requests_max: limits.otlp_requests_max,
             bytes_max: limits.otlp_in_flight_bytes_max,
             retry: limits.retry_delay(),
-            refused: AtomicU64::new(0),
+            requests_refused: AtomicU64::new(0),
+            bytes_refused: AtomicU64::new(0),
         })
     }
 
+    /// A place for one request.
     pub(crate) fn enter(self: &Arc<Gate>) -> Result<Lease, Refusal> {
         let Ok(request) = Arc::clone(&self.requests).try_acquire_owned() else {
-            return Err(self.full("too many requests are in flight"));
+            return Err(self.full(&self.requests_refused, "too many requests are in flight"));
         };
         let Ok(bytes) = Arc::clone(&self.bytes).try_acquire_many_owned(0) else {
-            return Err(self.full("too many bytes are in flight"));
+            return Err(self.too_many_bytes());
         };
         Ok(Lease { gate: Arc::clone(self), bytes, _request: request })
     }
@@ -68,12 +72,17 @@ impl Gate {
             requests_max: self.requests_max,
             bytes: self.bytes_max - self.bytes.available_permits(),
             bytes_max: self.bytes_max,
-            refused: self.refused.load(Ordering::Relaxed),
+            requests_refused: self.requests_refused.load(Ordering::Relaxed),
+            bytes_refused: self.bytes_refused.load(Ordering::Relaxed),
         }
     }
 
-    fn full(&self, reason: &str) -> Refusal {
-        self.refused.fetch_add(1, Ordering::Relaxed);
+    fn too_many_bytes(&self) -> Refusal {
+        self.full(&self.bytes_refused, "too many bytes are in flight")
+    }
+
+    fn full(&self, refused: &AtomicU64, reason: &str) -> Refusal {
+        refused.fetch_add(1, Ordering::Relaxed);
         Refusal::Busy { reason: reason.to_owned(), retry: self.retry }
     }
 }
@@ -88,7 +97,7 @@ impl Lease {
                 self.bytes.merge(taken);
                 Ok(())
             }
-            None => Err(self.gate.full("too many bytes are in flight")),
+            None => Err(self.gate.too_many_bytes()),
         }
     }
 
@@ -114,7 +123,8 @@ mod tests {
         second.grow(50).expect("60 are free now");
         assert_eq!(gate.in_flight().bytes, 90);
         drop((first, second));
-        assert_eq!((gate.in_flight().bytes, gate.in_flight().requests, gate.in_flight().refused), (0, 0, 1));
+        let held = gate.in_flight();
+        assert_eq!((held.bytes, held.requests, held.bytes_refused, held.requests_refused), (0, 0, 1, 0));
     }
 
     #[test]

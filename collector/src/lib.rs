@@ -1,25 +1,27 @@
 //! Receives OTLP and keeps it: receive, append, answer.
 //!
-//! A request is read within its limits (`connections`, `gate`, `incoming`), understood by its protocol (`grpc`, `http`), turned
-//! into Arrow and appended to the store (`collector`), and answered once the rows survive a power loss. Where rows rest, and what
-//! becomes of them later, is the store's affair; what the bytes mean is the model's.
+//! A request comes over a connection (`connections`, `port`, `silence`), is read within its limits (`gate`, `incoming`),
+//! understood by its protocol (`grpc`, `http`), turned into Arrow and appended to the store (`collector`), and answered once the
+//! rows survive a power loss. What the process says about itself is in `watch`. Where rows rest, and what becomes of them later,
+//! is the store's affair; what the bytes mean is the model's.
 
 mod answer;
 mod args;
 mod collector;
 mod compression;
 mod connections;
-mod counts;
 mod gate;
 mod grpc;
 mod http;
 mod incoming;
 mod media;
 mod notice;
+mod port;
 mod refusal;
 mod routes;
 mod server;
 mod silence;
+mod watch;
 
 pub use args::{Args, Limits};
 pub use server::{Server, run};

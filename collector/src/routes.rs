@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{Response, StatusCode};
+use axum::http::Response;
 use axum::routing::{any, get};
-use axum::{Json, Router};
 use model::Signal;
-use serde_json::{Value, json};
 
 use crate::collector::Collector;
 use crate::media::Encoding;
 use crate::refusal::Refusal;
-use crate::{grpc, http};
+use crate::{grpc, http, watch};
 
-pub(crate) fn router(collector: Arc<Collector>) -> Router {
-    let mut router = Router::new().route("/health", get(health)).route("/ready", get(health));
+/// OTLP, and what probes ask for.
+pub(crate) fn all(collector: &Arc<Collector>) -> Router {
+    let mut router = probes_of();
     for signal in Signal::ALL {
         let over_grpc = move |State(collector): State<Arc<Collector>>, request: Request| async move {
             grpc::export(&collector, signal, request).await
@@ -27,18 +27,20 @@ pub(crate) fn router(collector: Arc<Collector>) -> Router {
         router =
             router.route(grpc::path(signal), any(over_grpc)).route(&format!("/v1/{}", signal.name()), any(over_http));
     }
-    router.fallback(nothing_here).with_state(collector)
+    router.fallback(nothing_here).with_state(Arc::clone(collector))
 }
 
-/// 200 while the store takes rows, 503 with the reason once it does not.
-async fn health(State(collector): State<Arc<Collector>>) -> (StatusCode, Json<Value>) {
-    let store = collector.writer.status();
-    let (code, status) = match (store.failed, store.refusing.is_empty()) {
-        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "failed"),
-        (_, false) => (StatusCode::SERVICE_UNAVAILABLE, "full"),
-        (false, true) => (StatusCode::OK, "ok"),
-    };
-    (code, Json(json!({ "status": status, "store": store, "in_flight": collector.gate.in_flight() })))
+/// What probes ask for, alone.
+pub(crate) fn probes(collector: &Arc<Collector>) -> Router {
+    probes_of().fallback(nothing_here).with_state(Arc::clone(collector))
+}
+
+/// They tell figures and states, and nothing of what was received.
+fn probes_of() -> Router<Arc<Collector>> {
+    Router::new()
+        .route("/health", get(watch::health))
+        .route("/ready", get(watch::ready))
+        .route("/metrics", get(watch::metrics))
 }
 
 async fn nothing_here(request: Request) -> Response<Body> {

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use anyhow::Context;
 use store::Writer;
@@ -11,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::collector::Collector;
-use crate::{Args, connections, counts, routes};
+use crate::port::{Listening, PortCounts};
+use crate::{Args, connections, routes, watch};
 
 /// Binds, serves until `stop` is cancelled, drains, closes the store.
 pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
@@ -20,51 +22,79 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
 
 /// A collector that holds its ports and its store and does not serve yet; who connects waits in the kernel's queue.
 pub struct Server {
-    grpc: TcpListener,
-    grpc_address: SocketAddr,
-    http: TcpListener,
-    http_address: SocketAddr,
+    grpc: Bound,
+    http: Bound,
+    probe: Option<Bound>,
     collector: Arc<Collector>,
+}
+
+struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
 }
 
 impl Server {
     /// The ports first: a second collector should hear about the port, not wait for a recovery.
     pub async fn bind(args: Args) -> anyhow::Result<Server> {
-        let (grpc, grpc_address) = listen(args.otlp_grpc, "--otlp-grpc").await?;
-        let (http, http_address) = listen(args.otlp_http, "--otlp-http").await?;
+        let grpc = Bound::to(args.otlp_grpc, "--otlp-grpc").await?;
+        let http = Bound::to(args.otlp_http, "--otlp-http").await?;
+        let probe = match args.otlp_probe {
+            Some(address) => Some(Bound::to(address, "--otlp-probe").await?),
+            None => None,
+        };
         let folder = args.store.data_dir.display().to_string();
         let writer = Writer::open(args.store).await.with_context(|| format!("could not open the store in {folder}"))?;
         let collector = Collector::new(writer, args.limits);
-        Ok(Server { grpc, grpc_address, http, http_address, collector })
+        Ok(Server { grpc, http, probe, collector })
     }
 
     pub fn grpc_address(&self) -> SocketAddr {
-        self.grpc_address
+        self.grpc.address
     }
 
     pub fn http_address(&self) -> SocketAddr {
-        self.http_address
+        self.http.address
+    }
+
+    /// None without `--otlp-probe`.
+    pub fn probe_address(&self) -> Option<SocketAddr> {
+        self.probe.as_ref().map(|probe| probe.address)
     }
 
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Server { grpc, grpc_address, http, http_address, collector } = self;
-        counts::observe(&collector, &opentelemetry::global::meter("faultline.collector"));
-        info!(server.address = %grpc_address.ip(), server.port = grpc_address.port(),
-            "listening on {grpc_address} for OTLP/gRPC");
-        info!(server.address = %http_address.ip(), server.port = http_address.port(),
-            "listening on {http_address} for OTLP/HTTP");
+        let Server { grpc, http, probe, collector } = self;
+        watch::export(&collector, &opentelemetry::global::meter("faultline.collector"));
+        grpc.announce("OTLP/gRPC");
+        http.announce("OTLP/HTTP");
 
         let background = CancellationToken::new();
         let compaction = tokio::spawn(compact(collector.writer.clone(), background.clone()));
-        let summaries = tokio::spawn(counts::summarize(Arc::clone(&collector), background.clone()));
+        let summaries = tokio::spawn(watch::summarize(Arc::clone(&collector), background.clone()));
+        // Probes are answered until the end: they are who watches a stop.
+        let probes = probe.map(|probe| {
+            probe.announce("probes");
+            let (router, limits) = (routes::probes(&collector), collector.limits.clone());
+            let counts = Arc::new(PortCounts::probe(&limits));
+            let port = Listening { listener: probe.listener, counts };
+            tokio::spawn(connections::serve(port, router, limits, background.clone()))
+        });
 
-        let router = routes::router(Arc::clone(&collector));
+        let router = routes::all(&collector);
+        let [grpc_counts, http_counts] = collector.ports.clone();
+        let port = |bound: Bound, counts| Listening { listener: bound.listener, counts };
         tokio::join!(
-            connections::serve(grpc, router.clone(), collector.limits.clone(), stop.clone()),
-            connections::serve(http, router, collector.limits.clone(), stop),
+            connections::serve(port(grpc, grpc_counts), router.clone(), collector.limits.clone(), stop.clone()),
+            connections::serve(port(http, http_counts), router, collector.limits.clone(), stop.clone()),
+            async {
+                stop.cancelled().await;
+                collector.stopping.store(true, Ordering::Relaxed);
+            },
         );
 
         background.cancel();
+        if let Some(probes) = probes {
+            probes.await.context("serving probes panicked")?;
+        }
         summaries.await.context("the minute's summary panicked")?;
         compaction.await.context("compaction panicked")?;
         collector.writer.close().await.context("could not close the store")?;
@@ -73,21 +103,30 @@ impl Server {
     }
 }
 
+impl Bound {
+    async fn to(address: SocketAddr, flag: &str) -> anyhow::Result<Bound> {
+        let listener = TcpListener::bind(address).await.map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => anyhow::anyhow!(
+                "could not listen on {address}: address already in use; another process holds it, \
+                 choose another with {flag} or move everything with --port-offset 10000"
+            ),
+            _ => {
+                anyhow::Error::new(error).context(format!("could not listen on {address}; choose another with {flag}"))
+            }
+        })?;
+        let address = listener.local_addr().context("could not read the address of a listener")?;
+        Ok(Bound { listener, address })
+    }
+
+    fn announce(&self, what: &str) {
+        let address = self.address;
+        info!(server.address = %address.ip(), server.port = address.port(), "listening on {address} for {what}");
+    }
+}
+
 /// A failure here loses nothing: the log keeps growing until its limit, and `/health` shows the reason.
 async fn compact(writer: Writer, stop: CancellationToken) {
     if let Err(error) = writer.compact(stop).await {
         error!(error = &error as &dyn std::error::Error, "compaction stopped");
     }
-}
-
-async fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(address).await.map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => anyhow::anyhow!(
-            "could not listen on {address}: address already in use; another process holds it, \
-             choose another with {flag} or move everything with --port-offset 10000"
-        ),
-        _ => anyhow::Error::new(error).context(format!("could not listen on {address}; choose another with {flag}")),
-    })?;
-    let address = listener.local_addr().context("could not read the address of a listener")?;
-    Ok((listener, address))
 }

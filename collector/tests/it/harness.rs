@@ -5,17 +5,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use axum::body::Body;
 use axum::http::{HeaderMap, Request};
 use bytes::Bytes;
 use clap::{Args as _, Command, FromArgMatches as _};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use model::Table;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct TestCollector {
     pub(crate) grpc: SocketAddr,
     pub(crate) http: SocketAddr,
+    pub(crate) probe: Option<SocketAddr>,
     pub(crate) data: TempDir,
     stop: CancellationToken,
     run: JoinHandle<anyhow::Result<()>>,
@@ -42,10 +44,10 @@ impl TestCollector {
     pub(crate) async fn with(settings: &[&str]) -> TestCollector {
         let data = tempfile::tempdir().expect("a temporary folder");
         let server = collector::Server::bind(args(data.path(), settings)).await.expect("port 0 is always free");
-        let (grpc, http) = (server.grpc_address(), server.http_address());
+        let (grpc, http, probe) = (server.grpc_address(), server.http_address(), server.probe_address());
         let stop = CancellationToken::new();
         let run = tokio::spawn(server.run(stop.clone()));
-        TestCollector { grpc, http, data, stop, run }
+        TestCollector { grpc, http, probe, data, stop, run }
     }
 
     /// What a query would see now.
@@ -122,9 +124,21 @@ pub(crate) async fn post(to: SocketAddr, path: &str, headers: &[(&str, &str)], b
 
 pub(crate) async fn request(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     let mut socket = TcpStream::connect(to).await.expect("the collector listens");
+    request_over(&mut socket, method, path, headers, body).await
+}
+
+/// The same over a connection that is there already, such as one with TLS.
+pub(crate) async fn request_over(
+    socket: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
     socket.write_all(head(method, path, headers, body.len()).as_bytes()).await.expect("the head is accepted");
     socket.write_all(body).await.expect("the body is accepted");
-    answer(&mut socket).await
+    socket.flush().await.expect("it is sent");
+    answer(socket).await
 }
 
 pub(crate) fn head(method: &str, path: &str, headers: &[(&str, &str)], body_bytes: usize) -> String {
@@ -134,7 +148,7 @@ pub(crate) fn head(method: &str, path: &str, headers: &[(&str, &str)], body_byte
     )
 }
 
-pub(crate) async fn answer(socket: &mut TcpStream) -> Answer {
+pub(crate) async fn answer(socket: &mut (impl AsyncRead + Unpin)) -> Answer {
     let mut bytes = Vec::new();
     let read = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut bytes)).await.expect("it answers");
     read.expect("the connection is closed in order");
@@ -153,14 +167,23 @@ pub(crate) struct Call {
 /// A gRPC call whose request body is these bytes, frame prefix and all.
 pub(crate) async fn call(to: SocketAddr, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Call {
     let socket = TcpStream::connect(to).await.expect("the collector listens");
+    call_over(socket, path, headers, body).await
+}
+
+pub(crate) async fn call_over(
+    socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Body>,
+) -> Call {
     let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(socket)).await;
     let (mut sender, connection) = handshake.expect("it speaks HTTP/2");
     let connection = tokio::spawn(connection);
-    let mut request = Request::post(format!("http://{to}{path}")).header("te", "trailers");
+    let mut request = Request::post(format!("http://collector.test{path}")).header("te", "trailers");
     for (name, value) in headers.iter().chain(&[("content-type", "application/grpc")]) {
         request = request.header(*name, *value);
     }
-    let request = request.body(Full::new(Bytes::from(body))).expect("a valid request");
+    let request = request.body(body.into()).expect("a valid request");
     let response = tokio::time::timeout(PATIENCE, sender.send_request(request)).await.expect("it answers");
     let (head, body) = response.expect("it answers the call").into_parts();
     let collected = body.collect().await.expect("the answer is whole");

@@ -2,10 +2,12 @@
 
 use model::Table;
 use prost::Message;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::harness::{TRACES, TestCollector, call, eventually, framed, gzip, post, span, traces};
+use crate::harness::{TRACES, TestCollector, call, eventually, framed, gzip, head, post, span, traces};
 
 const PROTOBUF: [(&str, &str); 1] = [("content-type", "application/x-protobuf")];
 const GZIPPED: [(&str, &str); 2] = [("content-type", "application/json"), ("content-encoding", "gzip")];
@@ -56,8 +58,23 @@ async fn full_memory_asks_to_come_back() {
     let collector = TestCollector::with(&["--otlp-in-flight-bytes-max=16"]).await;
     let message = traces(vec![span(1)]).encode_to_vec();
     comes_back_later(&collector, &message).await;
-    assert!(collector.health().await.1["in_flight"]["refused"].as_u64() >= Some(3));
+    assert!(collector.health().await.1["in_flight"]["bytes_refused"].as_u64() >= Some(3));
     nothing_is_held(&collector).await;
+    collector.stopped().await;
+}
+
+#[tokio::test]
+async fn a_request_too_many_asks_to_come_back_and_finds_a_place_later() {
+    let collector = TestCollector::with(&["--otlp-requests-max=1"]).await;
+    let mut stalled = TcpStream::connect(collector.http).await.expect("it listens");
+    stalled.write_all(head("POST", "/v1/traces", &PROTOBUF, 1000).as_bytes()).await.expect("it reads");
+    eventually("its place is taken", async || collector.health().await.1["in_flight"]["requests"] == 1).await;
+    let message = traces(vec![span(1)]).encode_to_vec();
+    comes_back_later(&collector, &message).await;
+    assert!(collector.health().await.1["in_flight"]["requests_refused"].as_u64() >= Some(3));
+    drop(stalled);
+    nothing_is_held(&collector).await;
+    assert_eq!(post(collector.http, "/v1/traces", &PROTOBUF, &message).await.status, 200);
     collector.stopped().await;
 }
 

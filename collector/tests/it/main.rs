@@ -7,3 +7,4 @@ mod harness;
 mod limits;
 mod otlp_grpc;
 mod otlp_http;
+mod probes;

@@ -82,6 +82,9 @@ async fn health_tells_what_the_store_and_the_gate_hold() {
         assert_eq!(answer.json()["store"]["failed"], false);
         assert_eq!(answer.json()["in_flight"]["bytes"], 0);
         assert_eq!(answer.json()["in_flight"]["bytes_max"], 256 << 20);
+        assert_eq!(answer.json()["reasons"], serde_json::json!([]));
+        assert_eq!(answer.json()["decoders"]["busy_ms"], 0);
+        assert_eq!(answer.json()["store"]["signals"][0]["committing_ms"], 0);
     }
     collector.stopped().await;
 }

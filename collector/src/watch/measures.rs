@@ -1,0 +1,124 @@
+//! Every figure of the collector, once: its name, unit and help, and where it is read. `/metrics` and the exporter tell the same.
+
+use model::Signal;
+
+use super::{Outcome, Seen};
+
+/// Tells one value with its labels.
+pub(crate) type Tell<'a> = &'a mut dyn FnMut(u64, &[(&'static str, &str)]);
+
+pub(crate) struct Measure {
+    /// As OpenTelemetry spells it.
+    pub name: &'static str,
+    /// UCUM.
+    pub unit: &'static str,
+    pub help: &'static str,
+    pub kind: Kind,
+    pub read: fn(&Seen, Tell<'_>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Only grows while the process lives.
+    Counter,
+    Gauge,
+}
+
+const SIGNAL: &str = "otlp.signal";
+const OUTCOME: &str = "outcome";
+const QUEUE: &str = "queue";
+const WORKER: &str = "faultline.worker";
+
+pub(crate) const MEASURES: &[Measure] = &[
+    Measure {
+        name: "faultline.collector.requests",
+        unit: "{request}",
+        help: "Export requests by outcome: accepted, refused (full), invalid, failed",
+        kind: Kind::Counter,
+        read: |seen, tell| {
+            for signal in Signal::ALL {
+                for outcome in Outcome::ALL {
+                    let labels = [(SIGNAL, signal.name()), (OUTCOME, outcome.name())];
+                    tell(seen.counts.requests(signal, outcome), &labels);
+                }
+            }
+        },
+    },
+    Measure {
+        name: "faultline.collector.items",
+        unit: "{item}",
+        help: "Spans, log records and points: accepted are durable, rejected were left out of an accepted request",
+        kind: Kind::Counter,
+        read: |seen, tell| {
+            for signal in Signal::ALL {
+                tell(seen.counts.items_accepted(signal), &[(SIGNAL, signal.name()), (OUTCOME, "accepted")]);
+                tell(seen.counts.items_rejected(signal), &[(SIGNAL, signal.name()), (OUTCOME, "rejected")]);
+            }
+        },
+    },
+    Measure {
+        name: "faultline.collector.queue.length",
+        unit: "1",
+        help: "What is in each queue, in the unit its name ends with",
+        kind: Kind::Gauge,
+        read: |seen, tell| seen.queues().iter().for_each(|queue| tell(queue.length, &[(QUEUE, queue.name)])),
+    },
+    Measure {
+        name: "faultline.collector.queue.capacity",
+        unit: "1",
+        help: "What each queue takes; beyond it requests are refused or wait in the kernel",
+        kind: Kind::Gauge,
+        read: |seen, tell| seen.queues().iter().for_each(|queue| tell(queue.capacity, &[(QUEUE, queue.name)])),
+    },
+    Measure {
+        name: "faultline.collector.queue.refused",
+        unit: "{request}",
+        help: "Requests turned away because a queue was full; of the store's, whichever of its limits was met",
+        kind: Kind::Counter,
+        read: |seen, tell| seen.queues().iter().for_each(|queue| tell(queue.refused, &[(QUEUE, queue.name)])),
+    },
+    Measure {
+        name: "faultline.collector.worker.busy",
+        unit: "ms",
+        help: "Time that the work at hand of each worker has taken, 0 when it has none; one that only grows is stuck",
+        kind: Kind::Gauge,
+        read: |seen, tell| seen.workers().iter().for_each(|worker| tell(worker.busy_ms, &[(WORKER, worker.name)])),
+    },
+    Measure {
+        name: "faultline.collector.segments.sealed",
+        unit: "{segment}",
+        help: "Segments of the hot log that wait to become Parquet",
+        kind: Kind::Gauge,
+        read: |seen, tell| {
+            seen.store.signals.iter().for_each(|of| tell(of.segments_sealed, &[(SIGNAL, of.signal)]));
+        },
+    },
+    Measure {
+        name: "faultline.collector.files",
+        unit: "{file}",
+        help: "Parquet files that the manifest names",
+        kind: Kind::Gauge,
+        read: |seen, tell| tell(seen.store.files, &[]),
+    },
+    Measure {
+        name: "faultline.collector.files.size",
+        unit: "By",
+        help: "Bytes of the Parquet files that the manifest names",
+        kind: Kind::Gauge,
+        read: |seen, tell| tell(seen.store.file_bytes, &[]),
+    },
+    Measure {
+        name: "faultline.collector.disk.free",
+        unit: "By",
+        help: "Bytes free on the disk of the data folder",
+        kind: Kind::Gauge,
+        read: |seen, tell| tell(seen.store.disk_free_bytes, &[]),
+    },
+    Measure {
+        name: "faultline.collector.disk.limit",
+        unit: "By",
+        help: "Bytes that are left free on that disk: with fewer requests are refused",
+        kind: Kind::Gauge,
+        read: |seen, tell| tell(seen.store.disk_free_bytes_min, &[]),
+    },
+];
