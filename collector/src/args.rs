@@ -1,6 +1,8 @@
 //! Every setting of the collector: its unit, its default and the reason for it.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Settings of `faultline collector`.
@@ -15,15 +17,81 @@ pub struct Args {
     #[arg(long, env = "FAULTLINE_OTLP_HTTP", default_value = "127.0.0.1:4318")]
     pub otlp_http: SocketAddr,
 
-    /// Address of /health, /ready and /metrics alone: exporters cannot take its connections. None when not set
+    /// Address of /health, /ready and /metrics alone: always in the clear, and exporters cannot take its connections. None when
+    /// not set; with client certificates, which probes rarely have, it is needed
     #[arg(long, env = "FAULTLINE_OTLP_PROBE")]
     pub otlp_probe: Option<SocketAddr>,
+
+    #[command(flatten)]
+    pub access: Access,
 
     #[command(flatten)]
     pub limits: Limits,
 
     #[command(flatten)]
     pub store: store::Args,
+}
+
+/// Who may send. Everybody who reaches the ports, as long as none of this is set.
+#[derive(clap::Args, Clone, Debug)]
+#[group(skip)]
+pub struct Access {
+    /// PEM file of our certificate and those between it and its root; TLS on both OTLP ports. In the clear when not set
+    #[arg(long, env = "FAULTLINE_OTLP_TLS_CERT", value_name = "FILE")]
+    pub otlp_tls_cert: Option<PathBuf>,
+
+    /// PEM file of the private key of that certificate
+    #[arg(long, env = "FAULTLINE_OTLP_TLS_KEY", value_name = "FILE")]
+    pub otlp_tls_key: Option<PathBuf>,
+
+    /// PEM file of roots; who connects needs a certificate that leads to one of them. None is asked for when not set
+    #[arg(long, env = "FAULTLINE_OTLP_TLS_CLIENT_CA", value_name = "FILE")]
+    pub otlp_tls_client_ca: Option<PathBuf>,
+
+    /// The one token with which everybody may send, as `authorization: Bearer …`
+    #[arg(long, env = "FAULTLINE_OTLP_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub otlp_token: Option<Secret>,
+
+    /// TOML file of the clients that may send: a table each, with `token`, or with `user` and `password`, and with the limits
+    /// `requests_per_second_max` and `bytes_per_second_max`
+    #[arg(long, env = "FAULTLINE_OTLP_CLIENTS", value_name = "FILE")]
+    pub otlp_clients: Option<PathBuf>,
+
+    /// Seconds between two looks at these files; a renewed certificate or a new token works after that, without a restart
+    #[arg(long, env = "FAULTLINE_OTLP_RELOAD_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    pub otlp_reload_seconds: u64,
+
+    /// Origins of web pages that may send over HTTP, such as `https://shop.example`, or `*`. None when not set
+    #[arg(long, env = "FAULTLINE_OTLP_CORS_ORIGINS", value_delimiter = ',', value_name = "ORIGIN")]
+    pub otlp_cors_origins: Vec<String>,
+}
+
+/// Text that appears in no log line and no list of settings.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Secret {
+        Secret(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("a secret")
+    }
+}
+
+impl Access {
+    pub(crate) fn reload_interval(&self) -> Duration {
+        Duration::from_secs(self.otlp_reload_seconds)
+    }
 }
 
 /// What one client, and all of them together, may take from this process.
@@ -49,6 +117,10 @@ pub struct Limits {
     /// Open connections per listener; more wait in the kernel's queue, so that file descriptors cannot run out
     #[arg(long, env = "FAULTLINE_OTLP_CONNECTIONS_MAX", default_value_t = 512)]
     pub otlp_connections_max: usize,
+
+    /// Seconds for a TLS handshake; two round trips and a signature, far less than a second on any network that is up
+    #[arg(long, env = "FAULTLINE_OTLP_HANDSHAKE_SECONDS_MAX", default_value_t = 10)]
+    pub otlp_handshake_seconds_max: u64,
 
     /// Requests at once on one HTTP/2 connection; SDKs keep one, agents a few dozen
     #[arg(long, env = "FAULTLINE_OTLP_STREAMS_MAX", default_value_t = 128)]
@@ -82,6 +154,10 @@ pub struct Limits {
 }
 
 impl Limits {
+    pub(crate) fn handshake_time_max(&self) -> Duration {
+        Duration::from_secs(self.otlp_handshake_seconds_max)
+    }
+
     pub(crate) fn stuck_time_min(&self) -> Duration {
         Duration::from_secs(self.otlp_stuck_seconds_min)
     }

@@ -9,6 +9,7 @@ use store::{Filled, Full, StoreError, Writer};
 use tokio::sync::Semaphore;
 use tracing::{error, warn};
 
+use crate::access::Access;
 use crate::args::Limits;
 use crate::compression::Compression;
 use crate::gate::{Gate, Lease};
@@ -25,6 +26,7 @@ const INLINE_BYTES_MAX: usize = 16 << 10;
 /// What every handler needs; one per process.
 pub(crate) struct Collector {
     pub writer: Writer,
+    pub access: Access,
     pub gate: Arc<Gate>,
     pub counts: Arc<Counts>,
     /// Of OTLP/gRPC and of OTLP/HTTP.
@@ -52,9 +54,10 @@ pub(crate) struct Received {
 type Decoded = (Result<Filled, StoreError>, Rejected);
 
 impl Collector {
-    pub(crate) fn new(writer: Writer, limits: Limits) -> Arc<Collector> {
+    pub(crate) fn new(writer: Writer, access: Access, limits: Limits) -> Arc<Collector> {
         Arc::new(Collector {
             writer,
+            access,
             gate: Gate::new(&limits),
             counts: Arc::default(),
             ports: [PortCounts::grpc(&limits), PortCounts::http(&limits)].map(Arc::new),
@@ -82,7 +85,8 @@ impl Collector {
         self.counts.refused(signal, refusal);
         let (signal, reason) = (signal.name(), refusal.status().message().to_owned());
         let notice = match refusal {
-            Refusal::Busy { .. } => &self.notices.busy,
+            Refusal::Busy { .. } | Refusal::Limited { .. } => &self.notices.busy,
+            Refusal::Stranger { .. } => &self.notices.stranger,
             _ => &self.notices.invalid,
         };
         if let Some(unsaid) = notice.due() {

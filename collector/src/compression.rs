@@ -90,7 +90,7 @@ mod tests {
 
     fn inflate(name: &str, body: Vec<u8>, limits: Limits) -> (Result<Vec<u8>, Refusal>, usize) {
         let gate = Gate::new(&limits);
-        let mut lease = gate.enter().expect("empty gate");
+        let mut lease = gate.enter(None).expect("empty gate");
         lease.grow(body.len()).expect("room for the body");
         let compression = Compression::from_name(name).expect("known name");
         let inflated = compression.inflate(body, limits.otlp_request_bytes_max, &mut lease);

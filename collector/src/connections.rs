@@ -1,5 +1,7 @@
 //! Accepts connections and serves them within their limits until told to stop, then drains them.
 
+use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +16,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::access::Tls;
 use crate::args::Limits;
+use crate::notice::Notice;
 use crate::port::{Listening, PortCounts};
 use crate::silence::Silence;
 
@@ -30,18 +34,24 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 struct Service {
     router: Router,
     builder: Builder<TokioExecutor>,
+    tls: Option<Tls>,
     counts: Arc<PortCounts>,
+    handshake_time_max: Duration,
     idle_time_max: Duration,
+    handshake_notice: Notice,
     stop: CancellationToken,
 }
 
 pub(crate) async fn serve(port: Listening, router: Router, limits: Limits, stop: CancellationToken) {
-    let Listening { listener, counts } = port;
+    let Listening { listener, tls, counts } = port;
     let service = Arc::new(Service {
         router,
         builder: builder(&limits),
+        tls,
         counts,
+        handshake_time_max: limits.handshake_time_max(),
         idle_time_max: limits.idle_time_max(),
+        handshake_notice: Notice::default(),
         stop: stop.clone(),
     });
     let mut open = JoinSet::new();
@@ -53,8 +63,8 @@ pub(crate) async fn serve(port: Listening, router: Router, limits: Limits, stop:
             accepted = listener.accept(), if open.len() < limits.otlp_connections_max => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
-                open.spawn(Arc::clone(&service).serve_one(stream));
+            Ok((stream, peer)) => {
+                open.spawn(Arc::clone(&service).serve_one(stream, peer));
             }
             Err(error) => {
                 warn!(error = &error as &dyn std::error::Error, "could not accept a connection");
@@ -75,13 +85,24 @@ pub(crate) async fn serve(port: Listening, router: Router, limits: Limits, stop:
 }
 
 impl Service {
-    async fn serve_one(self: Arc<Self>, stream: TcpStream) {
+    async fn serve_one(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let _open = self.counts.open();
         // An answer is one small packet; waiting to fill it would only delay the client.
         if let Err(error) = stream.set_nodelay(true) {
             debug!(error = &error as &dyn std::error::Error, "could not set TCP_NODELAY");
         }
-        self.speak_http(Silence::new(stream, self.idle_time_max)).await;
+        let stream = Silence::new(stream, self.idle_time_max);
+        let Some(tls) = &self.tls else { return self.speak_http(stream).await };
+        let handshake = tokio::time::timeout(self.handshake_time_max, tls.acceptor().accept(stream));
+        let shaken = tokio::select! {
+            shaken = handshake => shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+            // No request has begun.
+            _ = self.stop.cancelled() => return,
+        };
+        match shaken {
+            Ok(stream) => self.speak_http(stream).await,
+            Err(error) => self.note_handshake(peer, &error),
+        }
     }
 
     async fn speak_http(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
@@ -96,6 +117,20 @@ impl Service {
         };
         if let Err(error) = ended {
             debug!(error, "a connection ended early");
+        }
+    }
+
+    /// Whoever set up TLS wants to know why a client does not get through; a port scan must not fill the log.
+    fn note_handshake(&self, peer: SocketAddr, error: &io::Error) {
+        self.counts.handshake_failed();
+        if let Some(unsaid) = self.handshake_notice.due() {
+            warn!(
+                refused.unsaid = unsaid,
+                client.address = %peer.ip(),
+                error = error as &dyn std::error::Error,
+                "{peer} did not get through the TLS handshake: {error}; it has to speak TLS, to trust --otlp-tls-cert, and, with \
+                 --otlp-tls-client-ca, to have a certificate from there"
+            );
         }
     }
 }

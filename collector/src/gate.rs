@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::access::Client;
 use crate::args::Limits;
 use crate::refusal::Refusal;
 
@@ -38,6 +39,7 @@ pub(crate) struct InFlight {
 /// One request's place; everything it took goes back when it is dropped.
 pub(crate) struct Lease {
     gate: Arc<Gate>,
+    client: Option<Arc<Client>>,
     bytes: OwnedSemaphorePermit,
     _request: OwnedSemaphorePermit,
 }
@@ -55,15 +57,15 @@ impl Gate {
         })
     }
 
-    /// A place for one request.
-    pub(crate) fn enter(self: &Arc<Gate>) -> Result<Lease, Refusal> {
+    /// A place for one request; its bytes are charged to `client`.
+    pub(crate) fn enter(self: &Arc<Gate>, client: Option<Arc<Client>>) -> Result<Lease, Refusal> {
         let Ok(request) = Arc::clone(&self.requests).try_acquire_owned() else {
             return Err(self.full(&self.requests_refused, "too many requests are in flight"));
         };
         let Ok(bytes) = Arc::clone(&self.bytes).try_acquire_many_owned(0) else {
             return Err(self.too_many_bytes());
         };
-        Ok(Lease { gate: Arc::clone(self), bytes, _request: request })
+        Ok(Lease { gate: Arc::clone(self), client, bytes, _request: request })
     }
 
     pub(crate) fn in_flight(&self) -> InFlight {
@@ -95,6 +97,9 @@ impl Lease {
         match taken {
             Some(taken) => {
                 self.bytes.merge(taken);
+                if let Some(client) = &self.client {
+                    client.charge(bytes);
+                }
                 Ok(())
             }
             None => Err(self.gate.too_many_bytes()),
@@ -115,8 +120,8 @@ mod tests {
     #[test]
     fn bytes_are_taken_given_back_and_refused_when_short() {
         let gate = Gate::new(&Limits { otlp_in_flight_bytes_max: 100, ..test_limits() });
-        let mut first = gate.enter().expect("the gate is empty");
-        let mut second = gate.enter().expect("there is a second place");
+        let mut first = gate.enter(None).expect("the gate is empty");
+        let mut second = gate.enter(None).expect("there is a second place");
         first.grow(60).expect("60 of 100 are free");
         assert!(matches!(second.grow(50), Err(Refusal::Busy { .. })));
         first.shrink(20);
@@ -130,10 +135,10 @@ mod tests {
     #[test]
     fn a_request_too_many_is_refused_with_a_delay() {
         let gate = Gate::new(&Limits { otlp_requests_max: 1, ..test_limits() });
-        let held = gate.enter().expect("one place");
-        let Err(Refusal::Busy { retry, .. }) = gate.enter() else { panic!("the second must be refused") };
+        let held = gate.enter(None).expect("one place");
+        let Err(Refusal::Busy { retry, .. }) = gate.enter(None) else { panic!("the second must be refused") };
         assert!(retry > Duration::ZERO);
         drop(held);
-        assert!(gate.enter().is_ok());
+        assert!(gate.enter(None).is_ok());
     }
 }

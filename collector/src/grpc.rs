@@ -68,11 +68,12 @@ pub(crate) fn refuse(refusal: &Refusal) -> Response<Body> {
 
 async fn receive(collector: &Collector, signal: Signal, request: Request) -> Result<Received, Refusal> {
     let (head, body) = request.into_parts();
+    let client = collector.access.admit(&head.headers)?;
     let named = match head.headers.get(GRPC_ENCODING) {
         Some(name) => Compression::from_name(&String::from_utf8_lossy(name.as_bytes()))?,
         None => Compression::Identity,
     };
-    let mut lease = collector.gate.enter()?;
+    let mut lease = collector.gate.enter(client)?;
     let mut incoming = Incoming::new(body, collector.limits.body_time_max());
     let message_bytes_max = collector.limits.otlp_request_bytes_max;
     let bytes_max = PREFIX_BYTES + message_bytes_max;

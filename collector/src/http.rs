@@ -17,6 +17,8 @@ use crate::refusal::Refusal;
 
 /// How many times the largest request is read and thrown away before the connection is cut instead.
 const DISCARDED_REQUESTS: usize = 2;
+/// Bytes of a stranger's body that are read and thrown away: an exporter's usual batch, so that it sees the answer.
+const DISCARDED_STRANGER_BYTES: usize = 1 << 20;
 
 pub(crate) async fn export(collector: &Collector, signal: Signal, request: Request) -> Response<Body> {
     let (head, body) = request.into_parts();
@@ -54,19 +56,24 @@ fn admit(collector: &Collector, head: &Parts) -> Result<(Encoding, Compression, 
     if head.method != Method::POST {
         return Err(Refusal::UnknownMethod(head.method.to_string()));
     }
+    let client = collector.access.admit(&head.headers)?;
     let encoding = Encoding::of(&head.headers)?;
     let compression = match head.headers.get(CONTENT_ENCODING) {
         Some(name) => Compression::from_name(&String::from_utf8_lossy(name.as_bytes()))?,
         None => Compression::Identity,
     };
-    Ok((encoding, compression, collector.gate.enter()?))
+    Ok((encoding, compression, collector.gate.enter(client)?))
 }
 
 /// HTTP/2 can answer in the middle of a body; HTTP/1.1 clients read the answer after they have sent everything.
 async fn turn_away(collector: &Collector, head: &Parts, refusal: Refusal, incoming: Incoming) -> Refusal {
     let still_sending = !matches!(refusal, Refusal::Broken | Refusal::Slow { .. });
     if still_sending && head.version < Version::HTTP_2 {
-        incoming.discard(DISCARDED_REQUESTS * collector.limits.otlp_request_bytes_max).await;
+        let bytes_max = match refusal {
+            Refusal::Stranger { .. } => DISCARDED_STRANGER_BYTES,
+            _ => DISCARDED_REQUESTS * collector.limits.otlp_request_bytes_max,
+        };
+        incoming.discard(bytes_max).await;
     }
     refusal
 }

@@ -1,10 +1,11 @@
 //! Receives OTLP and keeps it: receive, append, answer.
 //!
-//! A request comes over a connection (`connections`, `port`, `silence`), is read within its limits (`gate`, `incoming`),
-//! understood by its protocol (`grpc`, `http`), turned into Arrow and appended to the store (`collector`), and answered once the
-//! rows survive a power loss. What the process says about itself is in `watch`. Where rows rest, and what becomes of them later,
-//! is the store's affair; what the bytes mean is the model's.
+//! A request comes over a connection (`connections`, `port`, `silence`) from somebody who may send (`access`), is read within its
+//! limits (`gate`, `incoming`), understood by its protocol (`grpc`, `http`), turned into Arrow and appended to the store
+//! (`collector`), and answered once the rows survive a power loss. What the process says about itself is in `watch`. Where rows
+//! rest, and what becomes of them later, is the store's affair; what the bytes mean is the model's.
 
+mod access;
 mod answer;
 mod args;
 mod collector;
@@ -23,5 +24,5 @@ mod server;
 mod silence;
 mod watch;
 
-pub use args::{Args, Limits};
+pub use args::{Access, Args, Limits, Secret};
 pub use server::{Server, run};

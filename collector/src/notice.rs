@@ -10,6 +10,7 @@ const INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub(crate) struct Notices {
     pub busy: Notice,
+    pub stranger: Notice,
     pub invalid: Notice,
     pub store: Notice,
     pub defect: Notice,

@@ -1,16 +1,19 @@
-//! A port: its listener and what is counted about its connections.
+//! A port: its listener, how it is spoken to, and what is counted about its connections.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use serde::Serialize;
 use tokio::net::TcpListener;
 
+use crate::access::Tls;
 use crate::args::Limits;
 
 /// What `connections` serves.
 pub(crate) struct Listening {
     pub listener: TcpListener,
+    /// None: in the clear.
+    pub tls: Option<Tls>,
     pub counts: Arc<PortCounts>,
 }
 
@@ -19,6 +22,7 @@ pub(crate) struct PortCounts {
     queue: &'static str,
     open_max: usize,
     open: AtomicUsize,
+    handshakes_failed: AtomicU64,
 }
 
 /// A moment of a port.
@@ -30,6 +34,8 @@ pub(crate) struct Port {
     pub queue: &'static str,
     pub open: usize,
     pub open_max: usize,
+    /// Connections that never got through TLS, since the start.
+    pub handshakes_failed: u64,
 }
 
 /// An open connection; closed when dropped.
@@ -51,7 +57,7 @@ impl PortCounts {
 
     fn new(name: &'static str, queue: &'static str, limits: &Limits) -> PortCounts {
         let open_max = limits.otlp_connections_max;
-        PortCounts { name, queue, open_max, open: AtomicUsize::new(0) }
+        PortCounts { name, queue, open_max, open: AtomicUsize::new(0), handshakes_failed: AtomicU64::new(0) }
     }
 
     pub(crate) fn open(self: &Arc<Self>) -> Open {
@@ -59,8 +65,18 @@ impl PortCounts {
         Open(Arc::clone(self))
     }
 
+    pub(crate) fn handshake_failed(&self) {
+        self.handshakes_failed.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn port(&self) -> Port {
-        Port { name: self.name, queue: self.queue, open: self.open.load(Relaxed), open_max: self.open_max }
+        Port {
+            name: self.name,
+            queue: self.queue,
+            open: self.open.load(Relaxed),
+            open_max: self.open_max,
+            handshakes_failed: self.handshakes_failed.load(Relaxed),
+        }
     }
 }
 

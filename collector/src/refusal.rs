@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 use tonic::{Code, Status};
@@ -31,6 +31,15 @@ pub(crate) enum Refusal {
         reason: String,
         retry: Duration,
     },
+    /// This client sends more than it may; later it may again.
+    Limited {
+        reason: String,
+        retry: Duration,
+    },
+    /// Nobody we know. What was presented is not repeated: it may be a secret with a typing error.
+    Stranger {
+        why: &'static str,
+    },
     /// The body did not arrive in time.
     Slow {
         time_max: Duration,
@@ -52,7 +61,7 @@ impl Refusal {
     pub(crate) fn status(&self) -> Status {
         let message = cut(self.sentence(), MESSAGE_BYTES_MAX);
         let details = match self {
-            Refusal::Busy { retry, .. } => ErrorDetails::with_retry_info(Some(*retry)),
+            Refusal::Busy { retry, .. } | Refusal::Limited { retry, .. } => ErrorDetails::with_retry_info(Some(*retry)),
             Refusal::Malformed(_) => ErrorDetails::with_bad_request_violation("body", message.clone()),
             _ => ErrorDetails::new(),
         };
@@ -71,12 +80,16 @@ impl Refusal {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(encoding.media_type()));
         match self {
-            Refusal::Busy { retry, .. } => {
+            Refusal::Busy { retry, .. } | Refusal::Limited { retry, .. } => {
                 let seconds = retry.as_millis().div_ceil(1000).max(1) as u64;
                 headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
             }
             Refusal::UnknownCompression(_) => {
                 headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(compression::ACCEPTED));
+            }
+            Refusal::Stranger { .. } => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                headers.append(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"otlp\""));
             }
             Refusal::UnknownMethod(_) => {
                 headers.insert(ALLOW, HeaderValue::from_static("POST"));
@@ -91,7 +104,9 @@ impl Refusal {
             Refusal::Malformed(_) | Refusal::UnknownMediaType(_) => Code::InvalidArgument,
             // Without RetryInfo, which in OTLP makes it final: the same request will be as large the next time.
             Refusal::TooLarge { .. } => Code::ResourceExhausted,
-            Refusal::Busy { .. } => Code::Unavailable,
+            // RESOURCE_EXHAUSTED would name the second better, but not every client looks for the delay that makes it retryable.
+            Refusal::Busy { .. } | Refusal::Limited { .. } => Code::Unavailable,
+            Refusal::Stranger { .. } => Code::Unauthenticated,
             Refusal::Slow { .. } => Code::DeadlineExceeded,
             Refusal::Broken => Code::Cancelled,
             Refusal::UnknownCompression(_) | Refusal::UnknownPath(_) | Refusal::UnknownMethod(_) => Code::Unimplemented,
@@ -105,6 +120,8 @@ impl Refusal {
             Refusal::Malformed(_) | Refusal::Broken | Refusal::UnnamedCompression => StatusCode::BAD_REQUEST,
             Refusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Limited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::Stranger { .. } => StatusCode::UNAUTHORIZED,
             // Not 408, which names the case best: of all codes OTLP retries only 429, 502, 503 and 504.
             Refusal::Slow { .. } => StatusCode::GATEWAY_TIMEOUT,
             Refusal::UnknownMediaType(_) | Refusal::UnknownCompression(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -121,8 +138,16 @@ impl Refusal {
                 format!("the request is larger than {bytes_max} bytes after decompression; send smaller batches")
             }
             Refusal::Busy { reason, .. } => format!("{reason}; retry later"),
-            Refusal::Slow { time_max } => format!("the body did not arrive within {} s", time_max.as_secs()),
-            Refusal::Broken => "the body broke off".to_owned(),
+            Refusal::Limited { reason, .. } => format!("{reason}; retry later, or ask for a higher limit"),
+            Refusal::Stranger { why } => format!(
+                "{why}; send the header `authorization: Bearer <token>`, with an SDK by \
+                 OTEL_EXPORTER_OTLP_HEADERS=authorization=Bearer%20<token>"
+            ),
+            Refusal::Slow { time_max } => format!(
+                "the body did not arrive within {} s; send it again, in smaller batches if the network is slow",
+                time_max.as_secs()
+            ),
+            Refusal::Broken => "the body broke off; send it again, whole".to_owned(),
             Refusal::UnknownMediaType(name) if name.is_empty() => {
                 "the content type is missing; send application/x-protobuf or application/json".to_owned()
             }
@@ -133,20 +158,24 @@ impl Refusal {
                 format!("content encoding {name} is not supported; send one of {}", compression::ACCEPTED)
             }
             Refusal::UnnamedCompression => {
-                "the message is marked as compressed and grpc-encoding is missing".to_owned()
+                "the message is marked as compressed and grpc-encoding is missing; name the compression there"
+                    .to_owned()
             }
             Refusal::UnknownPath(path) => {
                 format!("nothing is served at {path}; OTLP is at /v1/traces, /v1/logs and /v1/metrics")
             }
             Refusal::UnknownMethod(method) => format!("{method} is not supported here; use POST"),
-            Refusal::Internal => "the request could not be decoded because of a defect in the collector".to_owned(),
+            Refusal::Internal => {
+                "the request could not be decoded because of a defect in the collector; its log has the cause"
+                    .to_owned()
+            }
         }
     }
 
     /// `google.rpc.Status` by the JSON mapping of protobuf.
     fn json(&self, status: &Status) -> Value {
         let details = match self {
-            Refusal::Busy { retry, .. } => json!([{
+            Refusal::Busy { retry, .. } | Refusal::Limited { retry, .. } => json!([{
                 "@type": "type.googleapis.com/google.rpc.RetryInfo",
                 "retryDelay": format!("{}.{:09}s", retry.as_secs(), retry.subsec_nanos()),
             }]),
@@ -179,6 +208,14 @@ mod tests {
         let delay = busy.status().get_details_retry_info().and_then(|info| info.retry_delay);
         assert_eq!(delay, Some(Duration::from_millis(1500)));
         assert_eq!(busy.response(Encoding::Json).headers()[RETRY_AFTER], "2", "seconds, rounded up");
+
+        let limited = Refusal::Limited { reason: "client a sends more".into(), retry: Duration::from_millis(20) };
+        assert_eq!((limited.http_code().as_u16(), limited.status().code()), (429, Code::Unavailable));
+        assert_eq!(limited.response(Encoding::Json).headers()[RETRY_AFTER], "1", "never at once");
+
+        let stranger = Refusal::Stranger { why: "no credentials were sent" };
+        assert_eq!((stranger.http_code().as_u16(), stranger.status().code()), (401, Code::Unauthenticated));
+        assert!(stranger.status().get_details_retry_info().is_none());
 
         let large = Refusal::TooLarge { bytes_max: 1 };
         assert_eq!(large.status().code(), Code::ResourceExhausted);

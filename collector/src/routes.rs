@@ -24,8 +24,11 @@ pub(crate) fn all(collector: &Arc<Collector>) -> Router {
         let over_http = move |State(collector): State<Arc<Collector>>, request: Request| async move {
             http::export(&collector, signal, request).await
         };
-        router =
-            router.route(grpc::path(signal), any(over_grpc)).route(&format!("/v1/{}", signal.name()), any(over_http));
+        let over_http = match &collector.access.cors {
+            Some(cors) => any(over_http).layer(cors.clone()),
+            None => any(over_http),
+        };
+        router = router.route(grpc::path(signal), any(over_grpc)).route(&format!("/v1/{}", signal.name()), over_http);
     }
     router.fallback(nothing_here).with_state(Arc::clone(collector))
 }
@@ -35,7 +38,7 @@ pub(crate) fn probes(collector: &Arc<Collector>) -> Router {
     probes_of().fallback(nothing_here).with_state(Arc::clone(collector))
 }
 
-/// They tell figures and states, and nothing of what was received.
+/// No credentials are asked for: they tell figures and states, and nothing of what was received.
 fn probes_of() -> Router<Arc<Collector>> {
     Router::new()
         .route("/health", get(watch::health))

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use crate::access::Access;
 use crate::collector::Collector;
 use crate::port::{Listening, PortCounts};
 use crate::{Args, connections, routes, watch};
@@ -34,8 +35,10 @@ struct Bound {
 }
 
 impl Server {
-    /// The ports first: a second collector should hear about the port, not wait for a recovery.
+    /// What the settings name is read first, then come the ports: a second collector should hear about the port, not wait for a
+    /// recovery.
     pub async fn bind(args: Args) -> anyhow::Result<Server> {
+        let access = Access::read(&args.access)?;
         let grpc = Bound::to(args.otlp_grpc, "--otlp-grpc").await?;
         let http = Bound::to(args.otlp_http, "--otlp-http").await?;
         let probe = match args.otlp_probe {
@@ -44,7 +47,7 @@ impl Server {
         };
         let folder = args.store.data_dir.display().to_string();
         let writer = Writer::open(args.store).await.with_context(|| format!("could not open the store in {folder}"))?;
-        let collector = Collector::new(writer, args.limits);
+        let collector = Collector::new(writer, access, args.limits);
         Ok(Server { grpc, http, probe, collector })
     }
 
@@ -70,18 +73,20 @@ impl Server {
         let background = CancellationToken::new();
         let compaction = tokio::spawn(compact(collector.writer.clone(), background.clone()));
         let summaries = tokio::spawn(watch::summarize(Arc::clone(&collector), background.clone()));
+        let files = tokio::spawn(follow_files(Arc::clone(&collector), background.clone()));
         // Probes are answered until the end: they are who watches a stop.
         let probes = probe.map(|probe| {
             probe.announce("probes");
             let (router, limits) = (routes::probes(&collector), collector.limits.clone());
             let counts = Arc::new(PortCounts::probe(&limits));
-            let port = Listening { listener: probe.listener, counts };
+            let port = Listening { listener: probe.listener, tls: None, counts };
             tokio::spawn(connections::serve(port, router, limits, background.clone()))
         });
 
         let router = routes::all(&collector);
         let [grpc_counts, http_counts] = collector.ports.clone();
-        let port = |bound: Bound, counts| Listening { listener: bound.listener, counts };
+        let port =
+            |bound: Bound, counts| Listening { listener: bound.listener, tls: collector.access.tls.clone(), counts };
         tokio::join!(
             connections::serve(port(grpc, grpc_counts), router.clone(), collector.limits.clone(), stop.clone()),
             connections::serve(port(http, http_counts), router, collector.limits.clone(), stop.clone()),
@@ -95,6 +100,7 @@ impl Server {
         if let Some(probes) = probes {
             probes.await.context("serving probes panicked")?;
         }
+        files.await.context("looking for changed files panicked")?;
         summaries.await.context("the minute's summary panicked")?;
         compaction.await.context("compaction panicked")?;
         collector.writer.close().await.context("could not close the store")?;
@@ -129,4 +135,8 @@ async fn compact(writer: Writer, stop: CancellationToken) {
     if let Err(error) = writer.compact(stop).await {
         error!(error = &error as &dyn std::error::Error, "compaction stopped");
     }
+}
+
+async fn follow_files(collector: Arc<Collector>, stop: CancellationToken) {
+    collector.access.follow_files(stop).await;
 }

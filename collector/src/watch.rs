@@ -20,6 +20,7 @@ pub(crate) use summary::summarize;
 
 use std::sync::Arc;
 
+use crate::access::ClientCounts;
 use crate::collector::Collector;
 use crate::gate::InFlight;
 use crate::port::Port;
@@ -30,6 +31,7 @@ pub(crate) struct Seen {
     pub in_flight: InFlight,
     pub store: store::Status,
     pub ports: [Port; 2],
+    pub clients: Vec<ClientCounts>,
     pub decoders: Decoders,
 }
 
@@ -65,6 +67,7 @@ impl Seen {
             in_flight: collector.gate.in_flight(),
             store: collector.writer.status(),
             ports: collector.ports.each_ref().map(|counts| counts.port()),
+            clients: collector.access.client_counts(),
             decoders: Decoders { busy, busy_max: collector.limits.decoders_max(), busy_ms },
         }
     }

@@ -24,8 +24,10 @@ struct SignalCounts {
 pub(crate) enum Outcome {
     /// Durable.
     Accepted,
-    /// No room now: it comes again.
+    /// No room now, or over the client's rate: it comes again.
     Refused,
+    /// From nobody we know.
+    Denied,
     /// It made no sense, was too large or broke off.
     Invalid,
     /// A defect of ours.
@@ -33,12 +35,14 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    pub(crate) const ALL: [Outcome; 4] = [Outcome::Accepted, Outcome::Refused, Outcome::Invalid, Outcome::Failed];
+    pub(crate) const ALL: [Outcome; 5] =
+        [Outcome::Accepted, Outcome::Refused, Outcome::Denied, Outcome::Invalid, Outcome::Failed];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Outcome::Accepted => "accepted",
             Outcome::Refused => "refused",
+            Outcome::Denied => "denied",
             Outcome::Invalid => "invalid",
             Outcome::Failed => "failed",
         }
@@ -46,7 +50,8 @@ impl Outcome {
 
     fn of(refusal: &Refusal) -> Outcome {
         match refusal {
-            Refusal::Busy { .. } => Outcome::Refused,
+            Refusal::Busy { .. } | Refusal::Limited { .. } => Outcome::Refused,
+            Refusal::Stranger { .. } => Outcome::Denied,
             Refusal::Internal => Outcome::Failed,
             _ => Outcome::Invalid,
         }

@@ -116,6 +116,7 @@ mod tests {
             in_flight: Gate::new(&limits).in_flight(),
             store,
             ports: from_fn(|_| PortCounts::grpc(&limits).port()),
+            clients: Vec::new(),
             decoders: Decoders { busy: 0, busy_max: 2, busy_ms: 0 },
         };
         change(&mut seen);

@@ -28,12 +28,14 @@ const SIGNAL: &str = "otlp.signal";
 const OUTCOME: &str = "outcome";
 const QUEUE: &str = "queue";
 const WORKER: &str = "faultline.worker";
+const CLIENT: &str = "faultline.client";
+const PORT: &str = "faultline.port";
 
 pub(crate) const MEASURES: &[Measure] = &[
     Measure {
         name: "faultline.collector.requests",
         unit: "{request}",
-        help: "Export requests by outcome: accepted, refused (full), invalid, failed",
+        help: "Export requests by outcome: accepted, refused (full or over a rate), denied (no credentials), invalid, failed",
         kind: Kind::Counter,
         read: |seen, tell| {
             for signal in Signal::ALL {
@@ -83,6 +85,32 @@ pub(crate) const MEASURES: &[Measure] = &[
         help: "Time that the work at hand of each worker has taken, 0 when it has none; one that only grows is stuck",
         kind: Kind::Gauge,
         read: |seen, tell| seen.workers().iter().for_each(|worker| tell(worker.busy_ms, &[(WORKER, worker.name)])),
+    },
+    Measure {
+        name: "faultline.collector.client.requests",
+        unit: "{request}",
+        help: "Requests of each known client since its entry was read: accepted by its rates, or refused by them",
+        kind: Kind::Counter,
+        read: |seen, tell| {
+            for client in &seen.clients {
+                tell(client.requests_admitted, &[(CLIENT, client.name.as_str()), (OUTCOME, "accepted")]);
+                tell(client.requests_refused, &[(CLIENT, client.name.as_str()), (OUTCOME, "refused")]);
+            }
+        },
+    },
+    Measure {
+        name: "faultline.collector.client.size",
+        unit: "By",
+        help: "Bytes of each known client since its entry was read, as they arrived and once more as they were inflated",
+        kind: Kind::Counter,
+        read: |seen, tell| seen.clients.iter().for_each(|client| tell(client.bytes, &[(CLIENT, client.name.as_str())])),
+    },
+    Measure {
+        name: "faultline.collector.handshakes.failed",
+        unit: "{connection}",
+        help: "Connections that never got through TLS: no certificate, a wrong one, or no TLS at all",
+        kind: Kind::Counter,
+        read: |seen, tell| seen.ports.iter().for_each(|port| tell(port.handshakes_failed, &[(PORT, port.name)])),
     },
     Measure {
         name: "faultline.collector.segments.sealed",

@@ -23,7 +23,7 @@ fn text(seen: &Seen) -> String {
     text
 }
 
-/// A family with no value is left out.
+/// A family with no value is left out: a client's, as long as there are no clients.
 fn write_family(text: &mut String, measure: &Measure, seen: &Seen) {
     let name = family(measure);
     let mut samples = String::new();

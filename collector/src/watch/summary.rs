@@ -29,14 +29,16 @@ pub(crate) async fn summarize(collector: Arc<Collector>, stop: CancellationToken
             items.logs = now.logs - before.logs,
             items.points = now.points - before.points,
             requests.refused = now.refused - before.refused,
+            requests.denied = now.denied - before.denied,
             requests.invalid = now.invalid - before.invalid,
             queue.bytes = queue.unwritten_bytes,
-            "kept {} spans, {} log records and {} points in a minute; refused {} requests, {} made no sense; \
+            "kept {} spans, {} log records and {} points in a minute; refused {} requests, denied {}, {} made no sense; \
              {} of {} bytes wait",
             now.spans - before.spans,
             now.logs - before.logs,
             now.points - before.points,
             now.refused - before.refused,
+            now.denied - before.denied,
             now.invalid - before.invalid,
             queue.unwritten_bytes,
             queue.unwritten_bytes_max,
@@ -51,6 +53,7 @@ struct Summary {
     logs: u64,
     points: u64,
     refused: u64,
+    denied: u64,
     invalid: u64,
 }
 
@@ -61,6 +64,7 @@ impl Summary {
             logs: counts.items_accepted(Signal::Logs),
             points: counts.items_accepted(Signal::Metrics),
             refused: counts.requests_of_all(Outcome::Refused),
+            denied: counts.requests_of_all(Outcome::Denied),
             invalid: counts.requests_of_all(Outcome::Invalid),
         }
     }

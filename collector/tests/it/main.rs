@@ -1,10 +1,13 @@
 //! A whole collector on sockets of its own: what exporters send, and what the network and the hostile send.
 
+mod access;
 mod bad_records;
 mod connections;
+mod cors;
 mod exporters;
 mod harness;
 mod limits;
 mod otlp_grpc;
 mod otlp_http;
 mod probes;
+mod tls;

@@ -13,6 +13,7 @@ use opentelemetry_semantic_conventions::{attribute, metric};
 
 /// Attributes of the registry that we use.
 const ATTRIBUTES: &[&str] = &[
+    attribute::CLIENT_ADDRESS,
     attribute::CPU_MODE,
     attribute::DB_COLLECTION_NAME,
     attribute::DB_OPERATION_NAME,
