@@ -1,13 +1,19 @@
 //! Clients that stall, leave or stay: none of them holds the collector.
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::body::{Body, Bytes, HttpBody};
+use hyper::body::Frame;
 use model::Table;
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tonic::Code;
 
-use crate::harness::{TestCollector, answer, args, eventually, head, post, span, traces};
+use crate::harness::{TRACES, TestCollector, answer, args, call_over, eventually, head, post, span, traces};
 
 const PROTOBUF: [(&str, &str); 1] = [("content-type", "application/x-protobuf")];
 
@@ -19,7 +25,28 @@ async fn a_body_that_stalls_is_504_which_clients_retry() {
     socket.write_all(b"\n").await.expect("it reads");
     let answer = answer(&mut socket).await;
     assert_eq!(answer.status, 504);
-    assert_eq!(answer.status_message().code, tonic::Code::DeadlineExceeded as i32);
+    assert_eq!(answer.status_message().code, Code::DeadlineExceeded as i32);
+    collector.stopped().await;
+}
+
+/// A request body of which nothing ever arrives.
+struct Stalled;
+
+impl HttpBody for Stalled {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_stalls_is_deadline_exceeded_which_clients_retry() {
+    let collector = TestCollector::with(&["--otlp-body-seconds-max=1"]).await;
+    let socket = TcpStream::connect(collector.grpc).await.expect("it listens");
+    let status = call_over(socket, TRACES, &[], Body::new(Stalled)).await.status;
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
     collector.stopped().await;
 }
 
@@ -38,6 +65,21 @@ async fn a_silent_connection_is_closed_before_and_within_a_header() {
         // Closed with or without a word; a reset is an end as well.
         let _ = socket.read_to_end(&mut Vec::new()).await;
     }
+    collector.stopped().await;
+}
+
+#[tokio::test]
+async fn a_header_that_drips_ends_with_its_time() {
+    let collector = TestCollector::with(&["--otlp-idle-seconds-max=1"]).await;
+    let mut socket = TcpStream::connect(collector.http).await.expect("it listens");
+    socket.write_all(b"POST /v1/traces HTTP/1.1\r\nx-slow: ").await.expect("it reads");
+    let mut pace = tokio::time::interval(Duration::from_millis(100));
+    let dripping = async {
+        while socket.write_all(b"x").await.is_ok() {
+            pace.tick().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), dripping).await.expect("no byte of it prolongs it");
     collector.stopped().await;
 }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use clap::{Args as _, Command, FromArgMatches as _};
 use http_body_util::BodyExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use model::Table;
+use model::{Batch, Signal, Table};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
@@ -60,6 +60,16 @@ impl TestCollector {
 
     pub(crate) async fn count(&self, table: Table) -> usize {
         self.rows(table).await.iter().map(RecordBatch::num_rows).sum()
+    }
+
+    /// Everything of that signal as OTLP/JSON: what would leave again.
+    pub(crate) async fn stored(&self, signal: Signal) -> serde_json::Value {
+        let mut batches = Vec::new();
+        for table in signal.tables() {
+            let rows = self.rows(*table).await;
+            batches.extend(rows.into_iter().map(|rows| Batch::new(*table, rows).expect("rows of this table")));
+        }
+        model::encode_json(signal, &batches)
     }
 
     pub(crate) async fn health(&self) -> (u16, serde_json::Value) {

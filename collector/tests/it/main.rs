@@ -9,5 +9,7 @@ mod harness;
 mod limits;
 mod otlp_grpc;
 mod otlp_http;
+mod otlp_json;
 mod probes;
+mod round_trip;
 mod tls;

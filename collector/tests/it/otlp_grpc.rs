@@ -4,7 +4,7 @@ use model::Table;
 use prost::Message;
 use tonic::Code;
 
-use crate::harness::{TRACES, TestCollector, call, framed, gzip, span, traces};
+use crate::harness::{TRACES, TestCollector, call, framed, gzip, post, span, traces};
 
 #[tokio::test]
 async fn a_good_frame_is_answered_with_an_empty_message() {
@@ -60,5 +60,45 @@ async fn unknown_methods_and_encodings_are_unimplemented() {
         status.metadata().get("grpc-accept-encoding").map(|value| value.as_bytes()),
         Some(&b"gzip, deflate, zstd, identity"[..])
     );
+    collector.stopped().await;
+}
+
+#[tokio::test]
+async fn a_frame_that_announces_more_than_is_taken_is_refused_at_its_first_bytes() {
+    let collector = TestCollector::start().await;
+    let body = [&[0, 0xff, 0xff, 0xff, 0xff][..], b"three"].concat();
+    let call = call(collector.grpc, TRACES, &[], body).await;
+    assert_eq!(call.status.code(), Code::ResourceExhausted, "{}", call.status);
+    collector.stopped().await;
+}
+
+#[tokio::test]
+async fn every_compression_is_understood() {
+    let collector = TestCollector::start().await;
+    let message = traces(vec![span(1)]).encode_to_vec();
+    let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut zlib, &message).expect("writes to memory");
+    let bodies = [
+        ("gzip", gzip(&message)),
+        ("deflate", zlib.finish().expect("writes to memory")),
+        ("zstd", zstd::encode_all(&message[..], 1).expect("writes to memory")),
+    ];
+    for (encoding, body) in &bodies {
+        let call = call(collector.grpc, TRACES, &[("grpc-encoding", *encoding)], framed(1, body)).await;
+        assert_eq!(call.status.code(), Code::Ok, "{encoding}: {}", call.status);
+    }
+    assert_eq!(collector.count(Table::Spans).await, bodies.len());
+    collector.stopped().await;
+}
+
+#[tokio::test]
+async fn the_content_type_is_grpc_however_it_is_spelt() {
+    let collector = TestCollector::start().await;
+    for media_type in ["application/grpc+proto", "Application/gRPC", "application/grpc; charset=utf-8"] {
+        let call = call(collector.grpc, TRACES, &[("content-type", media_type)], framed(0, b"")).await;
+        assert_eq!(call.status.code(), Code::Ok, "{media_type}");
+    }
+    let answer = post(collector.grpc, TRACES, &[("content-type", "application/json")], b"{}").await;
+    assert_eq!(answer.status, 415, "what gRPC asks for when it is something else");
     collector.stopped().await;
 }
