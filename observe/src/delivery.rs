@@ -21,7 +21,11 @@ use opentelemetry_sdk::{
 };
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tonic::Request;
+use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
+
+use crate::target::Target;
 
 /// One call, and one export with the library's retries. The collector answers after its fsync, so a loaded disk must
 /// fit in.
@@ -39,34 +43,41 @@ pub(crate) struct Exporters {
 
 impl Exporters {
     /// Connects later. Call in the context of the runtime that shall carry the connections.
-    pub(crate) fn new(endpoint: &str, resource: &Resource) -> anyhow::Result<Exporters> {
-        let wrong = || format!("{endpoint} is no address of a collector");
-        let mut spans = aimed(SpanExporter::builder().with_tonic(), endpoint).build().with_context(wrong)?;
-        let mut logs = aimed(LogExporter::builder().with_tonic(), endpoint).build().with_context(wrong)?;
-        let metrics = MetricExporter::new(endpoint).with_context(wrong)?;
+    pub(crate) fn new(target: &Target, resource: &Resource) -> anyhow::Result<Exporters> {
+        let wrong = || format!("{} is no address of a collector", target.endpoint);
+        let mut spans = aimed(SpanExporter::builder().with_tonic(), target).build().with_context(wrong)?;
+        let mut logs = aimed(LogExporter::builder().with_tonic(), target).build().with_context(wrong)?;
+        let metrics = MetricExporter::new(target).with_context(wrong)?;
         spans.set_resource(resource);
         logs.set_resource(resource); // metrics come with theirs
         Ok(Exporters { spans, logs, metrics })
     }
 }
 
-fn aimed<B: WithExportConfig + WithTonicConfig>(builder: B, endpoint: &str) -> B {
-    builder.with_endpoint(endpoint).with_timeout(EXPORT_MAX).with_retry_policy(RetryPolicy::recommended())
+fn aimed<B: WithExportConfig + WithTonicConfig>(builder: B, target: &Target) -> B {
+    let builder = builder.with_endpoint(target.endpoint.clone()).with_metadata(target.headers.clone());
+    builder.with_timeout(EXPORT_MAX).with_retry_policy(RetryPolicy::recommended())
 }
 
 /// Sends requests of metrics as they are. The library's exporter makes its request from what the SDK collected, where
 /// exemplars have no place. Its retries within one export are not missed: [`deliver`] asks again anyhow.
 #[derive(Clone, Debug)]
-pub(crate) struct MetricExporter(MetricsServiceClient<Channel>);
+pub(crate) struct MetricExporter {
+    client: MetricsServiceClient<Channel>,
+    headers: MetadataMap,
+}
 
 impl MetricExporter {
-    fn new(endpoint: &str) -> anyhow::Result<MetricExporter> {
-        let endpoint = Endpoint::from_shared(endpoint.to_owned())?.timeout(EXPORT_MAX);
-        Ok(MetricExporter(MetricsServiceClient::new(endpoint.connect_lazy())))
+    fn new(target: &Target) -> anyhow::Result<MetricExporter> {
+        let endpoint = Endpoint::from_shared(target.endpoint.clone())?.timeout(EXPORT_MAX);
+        let client = MetricsServiceClient::new(endpoint.connect_lazy());
+        Ok(MetricExporter { client, headers: target.headers.clone() })
     }
 
     pub(crate) async fn export(&self, request: ExportMetricsServiceRequest) -> OTelSdkResult {
-        let answer = self.0.clone().export(request).await;
+        let mut request = Request::new(request);
+        *request.metadata_mut() = self.headers.clone();
+        let answer = self.client.clone().export(request).await;
         answer.map(drop).map_err(|status| OTelSdkError::InternalFailure(status.to_string()))
     }
 }

@@ -19,6 +19,7 @@ mod runtime;
 mod settings;
 mod shutdown;
 mod source;
+mod target;
 mod telemetry;
 
 pub use counts::{Counts, SignalCounts};

@@ -11,6 +11,11 @@ pub struct Args {
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     pub otlp_endpoint: Option<String>,
 
+    /// Headers of every export, `name=value` with commas between, values percent-encoded: authorization=Bearer%20… for a
+    /// collector that asks who sends. None by default.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_HEADERS", hide_env_values = true, value_name = "NAME=VALUE,…")]
+    pub otlp_headers: Option<String>,
+
     /// `service.version` in all telemetry: what tells an old instance from a new one while both run. A deploy names its own.
     #[arg(long, env = "FAULTLINE_SERVICE_VERSION", default_value = env!("CARGO_PKG_VERSION"))]
     pub service_version: String,

@@ -33,6 +33,7 @@ use crate::{
     queue::{Limits, Outlet, bounded},
     runtime,
     source::{Points, Record, Records, Spans},
+    target::Target,
 };
 
 /// Of spans and of records. What may wait is a minute of a busy service (about 500 a second), as long as delivery
@@ -87,7 +88,8 @@ pub fn init(service: &str, args: &Args) -> anyhow::Result<Telemetry> {
     let export = match &args.otlp_endpoint {
         Some(endpoint) => {
             let resource = resource(service, &args.service_version, &instance);
-            Some(Export::start(endpoint, resource, &tallies, Duration::from_millis(args.metric_interval_ms))?)
+            let target = Target::new(endpoint, args.otlp_headers.as_deref())?;
+            Some(Export::start(&target, resource, &tallies, Duration::from_millis(args.metric_interval_ms))?)
         }
         None => None,
     };
@@ -137,12 +139,12 @@ impl Telemetry {
 
 impl Export {
     fn start(
-        endpoint: &str,
+        target: &Target,
         resource: Resource,
         tallies: &Tallies,
         metric_interval: Duration,
     ) -> anyhow::Result<Export> {
-        let (runtime, exporters) = carrier(endpoint, &resource)?;
+        let (runtime, exporters) = carrier(target, &resource)?;
         let (spans, span_outlet) = bounded(LIMITS, tallies.spans.clone());
         let (records, record_outlet) = bounded(LIMITS, tallies.logs.clone());
         let (collected, stop, abandon) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
@@ -209,11 +211,11 @@ fn leave(folder: &Path, counts: &Counts) -> anyhow::Result<()> {
 }
 
 /// The runtime that carries all exports.
-fn carrier(endpoint: &str, resource: &Resource) -> anyhow::Result<(Runtime, Exporters)> {
+fn carrier(target: &Target, resource: &Resource) -> anyhow::Result<(Runtime, Exporters)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let exporters = {
         let _inside = runtime.enter();
-        Exporters::new(endpoint, resource)
+        Exporters::new(target, resource)
     };
     match exporters {
         Ok(exporters) => Ok((runtime, exporters)),
@@ -307,6 +309,7 @@ mod tests {
         let otlp_endpoint = Some(otlp_endpoint.to_owned());
         Args {
             otlp_endpoint,
+            otlp_headers: None,
             service_version: "1".to_owned(),
             log_filter: "info".to_owned(),
             counts_dir: None,
