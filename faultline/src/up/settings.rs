@@ -123,6 +123,14 @@ impl Args {
         raw.map(|value| value.to_string_lossy().into_owned()).unwrap_or_default()
     }
 
+    /// Headers that the exports of every part carry: those that were set, else the one token that our own collector asks for.
+    pub(crate) fn otlp_headers(&self) -> Option<String> {
+        let own_token = Some(self.text("otlp_token")).filter(|token| !token.is_empty());
+        let own_token = own_token.filter(|_| self.observe.otlp_endpoint.is_none());
+        let bearer = own_token.map(|token| format!("authorization=Bearer%20{}", percent_encoded(&token)));
+        self.observe.otlp_headers.clone().or(bearer)
+    }
+
     /// Parts to start: no broker of ours when another is named, no customers at rate 0.
     pub(crate) fn started(&self) -> Vec<Part> {
         let listen = self.text("broker_listen");
@@ -194,6 +202,15 @@ impl FromArgMatches for Args {
     }
 }
 
+/// Every byte that is no letter and no digit, so that none of them ends a header.
+fn percent_encoded(text: &str) -> String {
+    let byte = |byte: u8| match byte.is_ascii_alphanumeric() {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
 /// `500ms`, `60s`, `10m`, `1h`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let span: jiff::SignedDuration =
@@ -248,6 +265,16 @@ mod tests {
         assert!(!args.started().contains(&Part::Jobs) && args.started().contains(&Part::Core));
         assert_eq!((args.cpus(Part::Core), args.cpus(Part::Jobs)), ("0".parse().ok(), None));
         assert!(Line::try_parse_from(["up", "--without", "nobody"]).is_err());
+    }
+
+    #[test]
+    fn parts_show_the_token_that_their_own_collector_asks_for() {
+        let headers = |words: &[&str]| line(words).otlp_headers();
+        assert_eq!(headers(&["--otlp-token", "a,b=%"]).as_deref(), Some("authorization=Bearer%20a%2Cb%3D%25"));
+        assert_eq!(headers(&["--otlp-token", "a", "--otlp-headers", "x=y"]).as_deref(), Some("x=y"), "as it was set");
+        assert_eq!(headers(&["--otlp-token", "a", "--otlp-endpoint", "http://elsewhere:4317"]), None);
+        let collector = Part::Collector.command_line(&line(&["--otlp-token", "sesame"]).parts, |_| false);
+        assert!(!collector.iter().any(|flag| flag.to_string_lossy().contains("sesame")), "{collector:?}");
     }
 
     #[test]

@@ -24,6 +24,8 @@ use super::supervisor::{self, Event, Supervised};
 /// Folders of one run below the data folder.
 const RUN: &str = "run";
 const COUNTS: &str = "counts";
+/// The setting of `observe` that may hold a token.
+const OTLP_HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
 
 pub(crate) struct Stack {
     pub(crate) args: Args,
@@ -81,6 +83,12 @@ struct ShownInstance {
 impl Stack {
     /// Nothing is started before every port is known to be free.
     pub(crate) async fn new(args: Args, events: mpsc::Sender<Event>) -> anyhow::Result<Stack> {
+        if args.observe.otlp_endpoint.is_none() && !args.text("otlp_tls_cert").is_empty() {
+            bail!(
+                "the parts of `up` send their telemetry in the clear, so --otlp-tls-cert does not go with it; \
+                 run `faultline collector` with it by itself"
+            );
+        }
         let mut places = BTreeMap::new();
         for part in args.started() {
             places.insert(part, Place { socket: sockets::claim(part, &args).await?, ..Place::default() });
@@ -110,6 +118,7 @@ impl Stack {
         observe::Args {
             counts_dir: Some(self.counts_dir()),
             otlp_endpoint: Some(self.otlp_endpoint()),
+            otlp_headers: self.args.otlp_headers(),
             ..self.args.observe.clone()
         }
     }
@@ -175,12 +184,18 @@ impl Stack {
                 None => std::env::current_exe().context("could not find our own program")?,
             },
             arguments,
-            environment: part.secrets(&self.args.parts).into_iter().chain(change.environment.clone()).collect(),
+            environment: self.environment(part).chain(change.environment.clone()).collect(),
             version,
             log_file: self.logs_dir().join(format!("{}.log", part.name())),
             patience: self.args.own.patience,
             cpus: self.args.cpus(part),
         })
+    }
+
+    /// What no list of processes may show.
+    fn environment(&self, part: Part) -> impl Iterator<Item = (String, String)> {
+        let headers = self.args.otlp_headers().map(|headers| (OTLP_HEADERS.to_owned(), headers));
+        part.secrets(&self.args.parts).into_iter().chain(headers)
     }
 
     /// Flags by which a process joins the account of this run.
