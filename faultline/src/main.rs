@@ -4,6 +4,7 @@ mod cli;
 mod commands;
 mod config;
 mod experiment;
+mod memory;
 mod up;
 
 use std::process::ExitCode;
@@ -15,6 +16,9 @@ fn main() -> ExitCode {
         Ok(command) => command,
         Err(error) => return fail(&error),
     };
+    if let Err(error) = memory::give_back() {
+        return fail(&anyhow::Error::new(error).context("could not start a thread"));
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::new(error).context("could not start the async runtime")),

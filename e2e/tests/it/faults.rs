@@ -232,7 +232,7 @@ const ROUNDS: [&[Trace]; 8] = [
         during: "
             (SELECT count(*) FROM logs WHERE $during AND service = 'core' AND body LIKE '%database or disk is full%') >= 1
             AND (SELECT count(*) FROM spans WHERE $during AND service = 'core' AND name = 'POST /v1/payments'
-               AND attributes['http.response.status_code'] LIKE '5%') >= 3
+               AND attributes['http.response.status_code'] = '503') >= 3
             AND (SELECT count(*) FROM spans WHERE $during AND service = 'core' AND name LIKE 'GET /v1/%'
                AND attributes['http.response.status_code'] = '200') >= 3",
         after: "(SELECT count(*) FROM spans WHERE $after AND service = 'core' AND name = 'POST /v1/payments'

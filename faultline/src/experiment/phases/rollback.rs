@@ -58,11 +58,12 @@ pub(crate) async fn run(experiment: &mut Experiment) -> anyhow::Result<()> {
     let mut left = Vec::new();
     for service in ["jobs", "analytics"] {
         let taken = lab.telemetry.taken(service, period).await?;
-        left.extend(taken.iter().filter_map(|event| created_us(&event.id)));
+        left.extend(taken.iter().filter_map(|event| Some((created_us(&event.id)?, event.began_us))));
     }
+    // What core has in hand at the next switch, forward, becomes an event then: that is no matter of this one.
     let last_event_ms = |switch: &Switch| {
-        let within = left.iter().filter(|at| **at > switch.sent_us && **at < switch.until_us);
-        within.max().map_or(0.0, |last| (last - switch.sent_us) as f64 / 1e3)
+        let within = left.iter().filter(|(made, began)| *made > switch.sent_us && *began < switch.until_us);
+        within.map(|(made, _)| *made).max().map_or(0.0, |last| (last - switch.sent_us) as f64 / 1e3)
     };
     experiment.report.rollback = Some(Rollback {
         answered_ms: switches.iter().map(|switch| switch.answered.as_secs_f64() * 1e3).collect(),

@@ -299,7 +299,7 @@ pub(crate) struct Scaling {
 pub(crate) struct Rollback {
     /// From sending the order to its answer, milliseconds, of each repetition.
     pub(crate) answered_ms: Vec<f64>,
-    /// From sending the order to the last event of before the next order whose effects jobs or analytics had to do.
+    /// From sending the order to the last event that jobs or analytics took up before the next order.
     pub(crate) last_event_ms: Vec<f64>,
     pub(crate) failed: u64,
 }

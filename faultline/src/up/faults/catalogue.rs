@@ -154,7 +154,7 @@ pub(crate) const FAULTS: [Fault; 19] = [
     Fault {
         name: "disk-full",
         does: "core's SQLite database may not grow any more (max_page_count)",
-        shows: "writes fail with \"database or disk is full\", 500 on what writes, reads go on",
+        shows: "writes fail with \"database or disk is full\", 503 on what writes, reads go on",
         kind: Kind::DiskFull,
     },
 ];

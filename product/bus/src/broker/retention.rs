@@ -1,8 +1,8 @@
 //! How much the broker remembers, so that its memory stays flat.
 
 /// The newest batches stay even when read: a group that starts a little later finds them. The relay sends one event a
-/// batch at low load, so this is ten minutes of a busy partition in about 5 MB.
-pub(super) const KEPT_BATCHES: usize = 5_000;
+/// batch at low load, so this is two minutes of a busy partition in about 3 MB.
+pub(super) const KEPT_BATCHES: usize = 1_000;
 
 /// Beyond it the oldest go, read or not, as Kafka's `retention.bytes` would have it. A group that was away for so long
 /// gets them when the relay publishes again.

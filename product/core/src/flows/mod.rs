@@ -144,6 +144,8 @@ pub(crate) enum Error {
     Acquirer(#[source] AcquirerError),
     #[error("too many requests at once")]
     Busy,
+    #[error("there is no room for what is to be kept")]
+    Full(#[source] sqlx::Error),
     #[error("something went wrong")]
     Internal(#[source] anyhow::Error),
 }
@@ -152,6 +154,7 @@ impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match error {
             sqlx::Error::PoolTimedOut => Error::Busy,
+            error if product_bus::database::is_full(&error) => Error::Full(error),
             error => Error::Internal(anyhow::Error::new(error).context("the database refused")),
         }
     }

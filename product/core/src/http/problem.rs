@@ -176,6 +176,13 @@ impl From<Error> for Problem {
                     .detail("repeat the request with the same Idempotency-Key: nothing is charged or refunded twice")
             }
             Error::Busy => Problem::busy(),
+            Error::Full(cause) => {
+                error!(exception.message = %cause, "no room for what a request brings: {cause}");
+                let kind = "urn:faultline:problem:full";
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, kind, "No room")
+                    .detail("retry later; with the same Idempotency-Key nothing is done twice")
+                    .retry(SHORTLY)
+            }
             Error::Internal(cause) => {
                 error!(exception.message = %format_args!("{cause:#}"), "a request failed: {cause:#}");
                 Problem::internal()

@@ -166,7 +166,7 @@ pub(super) fn rollback(report: &Report, blocks: &mut Vec<Block>) {
         blocks,
         format!(
             "Both concerns from `events` to `inline` under load, {} times: the order was answered after {} ms; the last event that \
-             still left an effect to jobs or analytics was made {} ms after the order was sent; {} requests failed.",
+             jobs or analytics still took up was made {} ms after the order was sent; {} requests failed.",
             rollback.answered_ms.len(),
             list(&rollback.answered_ms),
             list(&rollback.last_event_ms),
