@@ -24,10 +24,15 @@ pub(crate) struct Limits {
 pub(crate) struct Intake<T> {
     queue: mpsc::Sender<T>,
     tally: Arc<Tally>,
+    stop: CancellationToken,
 }
 
 impl<T> Intake<T> {
+    /// What comes when the process has said its last word (a thread that still ends) belongs to no account.
     pub(crate) fn offer(&self, item: T) {
+        if self.stop.is_cancelled() && self.queue.is_closed() {
+            return;
+        }
         self.tally.made(1);
         if self.queue.try_send(item).is_err() {
             self.tally.settled(1, false);
@@ -40,21 +45,19 @@ pub(crate) struct Outlet<T> {
     queue: mpsc::Receiver<T>,
     tally: Arc<Tally>,
     limits: Limits,
+    stop: CancellationToken,
 }
 
-pub(crate) fn bounded<T>(limits: Limits, tally: Arc<Tally>) -> (Intake<T>, Outlet<T>) {
+/// Until `stop`.
+pub(crate) fn bounded<T>(limits: Limits, tally: Arc<Tally>, stop: CancellationToken) -> (Intake<T>, Outlet<T>) {
     let (sender, receiver) = mpsc::channel(limits.waiting_items_max);
-    (Intake { queue: sender, tally: tally.clone() }, Outlet { queue: receiver, tally, limits })
+    let intake = Intake { queue: sender, tally: tally.clone(), stop: stop.clone() };
+    (intake, Outlet { queue: receiver, tally, limits, stop })
 }
 
 impl<T> Outlet<T> {
-    /// Delivers by `export` until `stop`, then what still waits. After `abandon` the rest is counted as dropped.
-    pub(crate) async fn run(
-        mut self,
-        export: impl AsyncFn(&[T]) -> OTelSdkResult,
-        stop: &CancellationToken,
-        abandon: &CancellationToken,
-    ) {
+    /// Delivers by `export` until the stop, then what still waits. After `abandon` the rest is counted as dropped.
+    pub(crate) async fn run(mut self, export: impl AsyncFn(&[T]) -> OTelSdkResult, abandon: &CancellationToken) {
         let mut clock = tokio::time::interval(self.limits.wait_max);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(self.limits.request_items_max);
@@ -67,7 +70,7 @@ impl<T> Outlet<T> {
                     !open || batch.len() == self.limits.request_items_max
                 }
                 _ = clock.tick() => true,
-                _ = stop.cancelled(), if !self.queue.is_closed() => {
+                _ = self.stop.cancelled(), if !self.queue.is_closed() => {
                     self.queue.close();
                     false
                 }
@@ -88,9 +91,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_finds_no_place_or_no_collector_is_counted_as_dropped() {
-        let tally = Arc::new(Tally::default());
+        let (tally, stop) = (Arc::new(Tally::default()), CancellationToken::new());
         let limits = Limits { waiting_items_max: 2, request_items_max: 1, wait_max: Duration::from_secs(1) };
-        let (intake, outlet) = bounded(limits, tally.clone());
+        let (intake, outlet) = bounded(limits, tally.clone(), stop.clone());
         for item in 0..3 {
             intake.offer(item);
         }
@@ -105,10 +108,20 @@ mod tests {
             }
             Ok(())
         };
-        let stop = CancellationToken::new();
         stop.cancel();
-        outlet.run(export, &stop, &abandon).await;
+        outlet.run(export, &abandon).await;
+        let settled = SignalCounts { made: 3, dropped: 2, acknowledged: 1 };
+        assert_eq!(tally.read(), settled);
         intake.offer(3);
-        assert_eq!(tally.read(), SignalCounts { made: 4, dropped: 3, acknowledged: 1 });
+        assert_eq!(tally.read(), settled, "it came after the end");
+    }
+    #[test]
+    fn what_finds_nobody_who_delivers_is_dropped() {
+        let tally = Arc::new(Tally::default());
+        let limits = Limits { waiting_items_max: 2, request_items_max: 1, wait_max: Duration::from_secs(1) };
+        let (intake, outlet) = bounded(limits, tally.clone(), CancellationToken::new());
+        drop(outlet);
+        intake.offer(0);
+        assert_eq!(tally.read(), SignalCounts { made: 1, dropped: 1, acknowledged: 0 });
     }
 }

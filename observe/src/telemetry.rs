@@ -145,9 +145,9 @@ impl Export {
         metric_interval: Duration,
     ) -> anyhow::Result<Export> {
         let (runtime, exporters) = carrier(target, &resource)?;
-        let (spans, span_outlet) = bounded(LIMITS, tallies.spans.clone());
-        let (records, record_outlet) = bounded(LIMITS, tallies.logs.clone());
         let (collected, stop, abandon) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let (spans, span_outlet) = bounded(LIMITS, tallies.spans.clone(), stop.clone());
+        let (records, record_outlet) = bounded(LIMITS, tallies.logs.clone(), stop.clone());
         let points = Points {
             exporter: exporters.metrics,
             tally: tallies.points.clone(),
@@ -158,7 +158,6 @@ impl Export {
         let outlets = Outlets {
             spans: (span_outlet, exporters.spans),
             records: (record_outlet, exporters.logs),
-            stop: stop.clone(),
             abandon: abandon.clone(),
         };
         let ended = outlets.spawn(runtime)?;
@@ -229,7 +228,6 @@ fn carrier(target: &Target, resource: &Resource) -> anyhow::Result<(Runtime, Exp
 struct Outlets {
     spans: (Outlet<SpanData>, SpanExporter),
     records: (Outlet<Record>, LogExporter),
-    stop: CancellationToken,
     abandon: CancellationToken,
 }
 
@@ -250,13 +248,13 @@ impl Outlets {
     }
 
     async fn run(self) {
-        let Outlets { spans: (spans, span_exporter), records: (records, log_exporter), stop, abandon } = self;
+        let Outlets { spans: (spans, span_exporter), records: (records, log_exporter), abandon } = self;
         let export_spans = async |spans: &[SpanData]| span_exporter.export(spans.to_vec()).await;
         let export_records = async |records: &[Record]| {
             let borrowed: Vec<_> = records.iter().map(|(record, scope)| (record, scope)).collect();
             log_exporter.export(LogBatch::new(&borrowed)).await
         };
-        tokio::join!(spans.run(export_spans, &stop, &abandon), records.run(export_records, &stop, &abandon),);
+        tokio::join!(spans.run(export_spans, &abandon), records.run(export_records, &abandon),);
     }
 }
 
