@@ -10,6 +10,7 @@ use std::time::Duration;
 const INTERVAL: Duration = Duration::from_secs(15);
 
 /// Where the allocator is not glibc's, this does nothing.
+#[allow(clippy::disallowed_methods, reason = "a thread of its own, with no condition to wait for and nothing to block")]
 pub(crate) fn give_back() -> io::Result<()> {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     std::thread::Builder::new().name("give-back".to_owned()).spawn(|| {
