@@ -165,7 +165,9 @@ pub(super) fn intervals(x: &str, rows: &[(String, Estimate)], goal: Option<(f64,
     if let Some((value, name)) = goal {
         let place = axis.place(value);
         let _ = write!(svg, "<line class='goal' x1='{place:.1}' x2='{place:.1}' y1='{TOP}' y2='{bottom:.1}'/>");
-        text(&mut svg, place, TOP - 3.0, "middle", "note", name);
+        // Away from the nearer edge.
+        let anchor = if place > (NAMES + WIDTH) / 2.0 { "end" } else { "start" };
+        text(&mut svg, place, TOP - 3.0, anchor, "note", name);
     }
     for (number, (name, estimate)) in rows.iter().enumerate() {
         let y = TOP + (number as f64 + 0.5) * ROW;

@@ -27,7 +27,7 @@ pub(super) fn headline(report: &Report, blocks: &mut Vec<Block>) {
             (Some(value), Some([low, high])) => format!("{value:.1} % [{low:.1}, {high:.1}]"),
             _ => "–".to_owned(),
         };
-        let few = if endpoint.enough_samples { "" } else { " *few*" };
+        let few = if endpoint.enough_samples { "" } else { " (few)" };
         vec![
             format!("{}{few}", endpoint.name),
             endpoint.inline.samples.to_string(),
@@ -56,7 +56,7 @@ pub(super) fn headline(report: &Report, blocks: &mut Vec<Block>) {
         rows,
     );
     if report.endpoints.iter().any(|endpoint| !endpoint.enough_samples) {
-        text(blocks, "*few*: less than 1,000 samples in an arm or less than five rounds; read its interval with care.");
+        text(blocks, "(few): less than 1,000 samples in an arm or less than five rounds; read its interval with care.");
     }
     let rows: Vec<(String, Estimate)> = report
         .endpoints
