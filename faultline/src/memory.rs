@@ -6,7 +6,7 @@
 use std::io;
 use std::time::Duration;
 
-/// Between two looks. One takes below a millisecond when there is nothing to give back.
+/// Between two looks: what a compaction or a query needed is gone before the next of them, mostly.
 const INTERVAL: Duration = Duration::from_secs(15);
 
 /// Where the allocator is not glibc's, this does nothing.

@@ -213,6 +213,13 @@ pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().expect("writes to memory")
 }
 
+/// What OTLP/HTTP calls deflate.
+pub(crate) fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut encoder, bytes).expect("writes to memory");
+    encoder.finish().expect("writes to memory")
+}
+
 /// A good span with that number in its ids.
 pub(crate) fn span(number: u64) -> Span {
     Span {
