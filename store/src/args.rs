@@ -38,6 +38,11 @@ pub struct Args {
     #[arg(long, env = "FAULTLINE_LOG_BYTES_MAX", default_value_t = 1 << 30)]
     pub log_bytes_max: u64,
 
+    /// Segments kept for sinks that are behind, bytes of disk beside the log; beyond it the oldest leave, and the sink counts their rows
+    /// as lost. At 1 MB of log a second, over an hour of a dead sink
+    #[arg(long, env = "FAULTLINE_LOG_HELD_BYTES_MAX", default_value_t = 4 << 30)]
+    pub log_held_bytes_max: u64,
+
     /// Leave this much of the disk free, bytes; short of it requests are refused. Compaction needs some of it to make room
     #[arg(long, env = "FAULTLINE_DISK_FREE_BYTES_MIN", default_value_t = 512 << 20)]
     pub disk_free_bytes_min: u64,
@@ -67,6 +72,7 @@ impl Args {
             unwritten_bytes_max: 128 << 20,
             unwritten_requests_max: 8192,
             log_bytes_max: 1 << 30,
+            log_held_bytes_max: 4 << 30,
             disk_free_bytes_min: 512 << 20,
             retention_hours: None,
             retention_bytes: None,

@@ -13,11 +13,11 @@ use tokio::sync::oneshot;
 
 use crate::faults::Step;
 use crate::frame::{self, SEGMENT_HEADER_BYTES};
-use crate::manifest::Segment;
+use crate::manifest::{Segment, Tally};
 use crate::packed::Rows;
 use crate::queue::Place;
 use crate::segment::Active;
-use crate::shared::Shared;
+use crate::shared::{Shared, Synced};
 use crate::{StoreError, caught, layout, payload};
 
 /// A segment is also sealed when its rows take this many times its size in memory: usually it is three times, and a client
@@ -44,8 +44,8 @@ pub(crate) struct Committer {
     signal: Signal,
     inbox: Receiver<Message>,
     active: Option<Active>,
-    /// Number and durable bytes of a segment that failed, until the manifest says that it is sealed.
-    retired: Option<(u64, u64)>,
+    /// A segment that failed, until the manifest says that it is sealed.
+    retired: Option<Synced>,
     seal_not_before: Option<Instant>,
     closing: bool,
 }
@@ -146,7 +146,8 @@ impl Committer {
             .map_err(|error| StoreError::Rows(error.to_string()))?;
         let frame = frame::finish(frame, active.salt)
             .ok_or_else(|| StoreError::Rows("more than 1 GiB in one request".to_owned()))?;
-        if let Err(error) = active.append(&frame, &self.shared.faults) {
+        let rows = group.iter().flat_map(|request| &request.rows).map(|rows| rows.rows as u64).sum();
+        if let Err(error) = active.append(&frame, rows, &self.shared.faults) {
             let attempt = format!("append to {}", layout::segment(self.signal, active.number));
             let error = StoreError::write(attempt, error);
             self.shared.note_failure(&error);
@@ -158,6 +159,7 @@ impl Committer {
         }
         active.unpacked_bytes +=
             group.iter().flat_map(|request| &request.rows).map(|rows| rows.unpacked_bytes as u64).sum::<u64>();
+        self.shared.synced(self.signal).send_replace(Synced::of(active));
         self.shared.log_bytes.fetch_add(frame.len() as u64, Relaxed);
         self.shared.counters(self.signal).bytes.fetch_add(frame.len() as u64, Relaxed);
         Ok(())
@@ -209,22 +211,24 @@ impl Committer {
         let (signal, number) = (self.signal, next_segment.fetch_add(1, Relaxed));
         let next = Active::create(layout, faults, signal, number)
             .map_err(|error| StoreError::write(format!("create {}", layout::segment(signal, number)), error))?;
-        let sealed = self.active.as_ref().map(|old| (old.number, old.bytes));
+        let sealed = self.active.as_ref().map(Synced::of);
         let retired = self.retired;
         let changed = catalog.change(|manifest| {
             let since_ms = layout::now_ms();
-            for (number, bytes) in sealed.into_iter().chain(retired) {
+            for Synced { number, bytes, tally } in sealed.into_iter().chain(retired) {
                 if bytes == SEGMENT_HEADER_BYTES as u64 {
                     manifest.replace_segment(signal, number, bytes, since_ms);
                 }
                 for segment in &mut manifest.segments {
                     if (segment.signal, segment.number) == (signal, number) {
                         segment.sealed_bytes = Some(bytes);
+                        segment.tally = tally;
                     }
                 }
             }
             manifest.next_segment = manifest.next_segment.max(number + 1);
-            manifest.segments.push(Segment { signal, number, sealed_bytes: None });
+            let tally = Tally::default();
+            manifest.segments.push(Segment { signal, number, sealed_bytes: None, tally });
         });
         if let Err(error) = changed {
             if !matches!(error, StoreError::Failed(_)) {
@@ -235,6 +239,8 @@ impl Committer {
         }
         self.shared.log_bytes.fetch_add(next.bytes, Relaxed);
         self.retired = None;
+        // After the manifest: whoever wakes finds the old segment sealed.
+        self.shared.synced(signal).send_replace(Synced::of(&next));
         self.active = Some(next);
         self.shared.sealed.notify_one();
         Ok(())
@@ -246,7 +252,7 @@ impl Committer {
         if let Err(error) = old.cut() {
             self.shared.note_error(&error);
         }
-        self.retired = Some((old.number, old.bytes));
+        self.retired = Some(Synced::of(&old));
         if let Err(error) = self.rotate() {
             self.shared.note_failure(&error);
         }

@@ -22,6 +22,7 @@ pub(crate) enum Step {
     Expire,
     DeleteFile,
     ForgetFiles,
+    SaveCursor,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -46,7 +47,7 @@ pub(crate) mod plan {
     use super::{Faults, Step};
 
     impl Step {
-        pub(crate) const ALL: [Step; 16] = [
+        pub(crate) const ALL: [Step; 17] = [
             Step::CreateSegment,
             Step::WriteFrame,
             Step::SyncFrame,
@@ -63,6 +64,7 @@ pub(crate) mod plan {
             Step::Expire,
             Step::DeleteFile,
             Step::ForgetFiles,
+            Step::SaveCursor,
         ];
     }
 

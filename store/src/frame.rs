@@ -45,6 +45,11 @@ impl Salt {
         Ok((magic == SEGMENT_MAGIC).then(|| Salt(u64_at(salt))))
     }
 
+    /// 16 digits that no other segment has, of whatever store.
+    pub(crate) fn digits(self) -> String {
+        format!("{:016x}", self.0)
+    }
+
     pub(crate) fn header(self) -> [u8; SEGMENT_HEADER_BYTES] {
         let mut header = [0; SEGMENT_HEADER_BYTES];
         header[..8].copy_from_slice(&SEGMENT_MAGIC);

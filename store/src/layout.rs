@@ -5,6 +5,7 @@
 //! manifest.json                                     what exists
 //! log/traces/7.log                                  a segment of the hot log
 //! log/traces/7.log.damaged                          a copy kept for a person to look at
+//! cursors/clickhouse.traces.json                    how far a sink has read the log of a signal
 //! spans/date=2026-11-30/hour=08/<uuid>.parquet      rows by hour of `time`, UTC
 //! spans/date=quarantine/<uuid>.parquet              rows whose `time` cannot be true, or is one of too many
 //! ```
@@ -22,6 +23,9 @@ pub(crate) const HOUR_NS: i64 = 3_600_000_000_000;
 const AGE_MAX_NS: i64 = 365 * 24 * HOUR_NS;
 /// Rows further in the future are quarantined: time zones explain hours, nothing explains more than a day.
 const AHEAD_MAX_NS: i64 = 24 * HOUR_NS;
+
+/// Folder of what sinks have read; never looked through, so nothing in it is an orphan.
+pub(crate) const CURSORS: &str = "cursors";
 
 const SEGMENT: &str = ".log";
 const DAMAGED: &str = ".damaged";
@@ -73,6 +77,16 @@ pub(crate) fn log_folder(signal: Signal) -> String {
 
 pub(crate) fn segment(signal: Signal, number: u64) -> String {
     format!("{}/{number}{SEGMENT}", log_folder(signal))
+}
+
+/// The number of a segment of `signal`, from its path in the manifest.
+pub(crate) fn segment_number(signal: Signal, path: &str) -> Option<u64> {
+    let name = path.strip_prefix(&log_folder(signal))?.strip_prefix('/')?;
+    name.strip_suffix(SEGMENT)?.parse().ok()
+}
+
+pub(crate) fn cursor(sink: &str, signal: Signal) -> String {
+    format!("{CURSORS}/{sink}.{}.json", signal.name())
 }
 
 /// Where the copy of a damaged file goes.
@@ -180,6 +194,16 @@ mod tests {
         assert_eq!(folder(now + 23 * HOUR_NS), "spans/date=2026-12-01/hour=07");
         for absurd in [0, -1, i64::MIN, i64::MAX, now + 25 * HOUR_NS, now - 366 * 24 * HOUR_NS] {
             assert_eq!(folder(absurd), "spans/date=quarantine", "{absurd}");
+        }
+    }
+
+    #[test]
+    fn a_segment_is_known_by_its_path() {
+        assert_eq!(segment_number(Signal::Logs, &segment(Signal::Logs, 42)), Some(42));
+        for other in
+            ["log/traces/42.log", "log/logs/42.log.damaged", "log/logs/x.log", "logs/date=quarantine/1.parquet"]
+        {
+            assert_eq!(segment_number(Signal::Logs, other), None, "{other}");
         }
     }
 

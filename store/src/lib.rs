@@ -9,16 +9,22 @@
 //! The way of a row: `commit` writes it into a `segment` as part of a `frame`; `maintenance` turns sealed segments
 //! into Parquet, merges small files and deletes what was replaced; each change of what exists is one replacement of the
 //! `manifest`; `recovery` is how every start begins.
+//!
+//! A sink reads the log through a [`Cursor`]: `trail` is what of the log is on the disk, `bookmark` how far the sink came, and
+//! `holding` which segments stay for it after compaction.
 
 mod args;
+mod bookmark;
 mod busy;
 mod catalog;
 mod commit;
 mod compaction;
+mod cursor;
 mod disk;
 mod error;
 mod faults;
 mod frame;
+mod holding;
 mod hot;
 mod layout;
 mod maintenance;
@@ -36,10 +42,13 @@ mod segment;
 mod shared;
 mod sorting;
 mod status;
+mod trail;
 mod writer;
 
 #[cfg(test)]
 mod crash_tests;
+#[cfg(test)]
+mod cursor_tests;
 #[cfg(test)]
 mod disk_tests;
 #[cfg(test)]
@@ -47,6 +56,7 @@ mod disk_tests;
 mod rows;
 
 pub use args::Args;
+pub use cursor::{Cursor, Handover, Lag, Portion};
 pub use error::{Full, FullReason, StoreError};
 pub use reader::{ColdFile, Reader, Snapshot};
 pub use status::{SignalStatus, Status};

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::compaction::compact;
 use crate::faults::Step;
+use crate::holding::hold;
 use crate::layout;
 use crate::manifest::{Parquet, Replaced};
 use crate::merge::merge;
@@ -108,11 +109,15 @@ fn part(name: &str, work: impl FnOnce() -> Result<Worked, StoreError>) -> Result
     caught(work).unwrap_or_else(|panic| Err(StoreError::write(name, panic)))
 }
 
-/// Deletes what left the manifest long enough ago.
+/// Deletes what left the manifest long enough ago and no cursor holds.
 fn delete(shared: &Shared) -> Result<Worked, StoreError> {
     let manifest = shared.catalog.current();
     let (now_ms, file_age_min_ms) = (layout::now_ms(), shared.args.replaced_age_min_ms);
+    let held = hold(shared, &manifest);
     let due = |gone: &&Replaced| {
+        if held.contains(gone.path.as_str()) {
+            return false;
+        }
         let age_min_ms = if is_segment(gone) { file_age_min_ms.min(SEGMENT_AGE_MIN_MS) } else { file_age_min_ms };
         now_ms.saturating_sub(gone.since_ms) >= age_min_ms
     };

@@ -35,6 +35,17 @@ pub(crate) struct Segment {
     pub(crate) number: u64,
     /// How many bytes of the file count, once it is sealed. `None`: being written.
     pub(crate) sealed_bytes: Option<u64>,
+    /// Of the whole segment, once it is sealed; nothing is known of those an older version sealed.
+    #[serde(default)]
+    pub(crate) tally: Tally,
+}
+
+/// What cursors want to know of a segment without reading it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tally {
+    pub(crate) rows: u64,
+    /// When its first frame was written, wall clock.
+    pub(crate) first_ms: u64,
 }
 
 impl Segment {
@@ -62,6 +73,9 @@ pub(crate) struct Replaced {
     pub(crate) path: String,
     pub(crate) bytes: u64,
     pub(crate) since_ms: u64,
+    /// Of a segment.
+    #[serde(default)]
+    pub(crate) tally: Tally,
 }
 
 impl Manifest {
@@ -109,8 +123,10 @@ impl Manifest {
 
     /// Takes a segment out of the data.
     pub(crate) fn replace_segment(&mut self, signal: Signal, number: u64, bytes: u64, since_ms: u64) {
-        self.segments.retain(|segment| (segment.signal, segment.number) != (signal, number));
-        self.replaced.push(Replaced { path: layout::segment(signal, number), bytes, since_ms });
+        let is_it = |segment: &Segment| (segment.signal, segment.number) == (signal, number);
+        let tally = self.segments.iter().find(|segment| is_it(segment)).map_or_else(Tally::default, |it| it.tally);
+        self.segments.retain(|segment| !is_it(segment));
+        self.replaced.push(Replaced { path: layout::segment(signal, number), bytes, since_ms, tally });
     }
 
     /// Takes Parquet files out of the data.
@@ -118,7 +134,8 @@ impl Manifest {
         let (gone, kept) = std::mem::take(&mut self.files).into_iter().partition(|file| paths.contains(&*file.path));
         self.files = kept;
         let gone: Vec<Parquet> = gone;
-        let replaced = gone.into_iter().map(|file| Replaced { path: file.path, bytes: file.bytes, since_ms });
+        let tally = Tally::default();
+        let replaced = gone.into_iter().map(|file| Replaced { path: file.path, bytes: file.bytes, since_ms, tally });
         self.replaced.extend(replaced);
     }
 

@@ -83,6 +83,11 @@ fn decode(payload: &[u8]) -> Result<Vec<(Table, Packed, usize)>, ArrowError> {
     Ok(batches)
 }
 
+/// How many rows are in a frame; none when it cannot be decoded, which whoever reads it will say.
+pub(crate) fn count_rows(payload: &[u8]) -> u64 {
+    decode(payload).map_or(0, |tables| tables.iter().map(|(_, rows, _)| rows.num_rows() as u64).sum())
+}
+
 /// What the frames of a segment hold, and where they do not.
 pub(crate) struct Decoded<'a, 'f> {
     frames: &'a mut Frames<'f>,
@@ -92,6 +97,11 @@ pub(crate) struct Decoded<'a, 'f> {
 impl<'a, 'f> Decoded<'a, 'f> {
     pub(crate) fn new(frames: &'a mut Frames<'f>) -> Decoded<'a, 'f> {
         Decoded { frames, damage: Vec::new() }
+    }
+
+    /// The end of what was read.
+    pub(crate) fn offset(&self) -> u64 {
+        self.frames.offset
     }
 
     /// The rows of the next frame that has some.

@@ -45,7 +45,8 @@ impl Place {
             return Err(Full { reason: FullReason::DiskFull, retry_after: RETRY_AFTER_DISK });
         }
         let coming = (shared.unwritten_bytes.load(Relaxed) + bytes) as u64;
-        if shared.log_bytes.load(Relaxed).saturating_add(coming) > shared.args.log_bytes_max {
+        let log_bytes = shared.log_bytes.load(Relaxed).saturating_sub(shared.held_bytes.load(Relaxed));
+        if log_bytes.saturating_add(coming) > shared.args.log_bytes_max {
             return Err(Full { reason: FullReason::Disk, retry_after: RETRY_AFTER_DISK });
         }
         Ok(())

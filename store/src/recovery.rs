@@ -14,9 +14,9 @@ use crate::catalog::Catalog;
 use crate::faults::Faults;
 use crate::frame::{Found, Frames, Mode, SEGMENT_HEADER_BYTES, Salt};
 use crate::layout::{self, Kind, Layout};
-use crate::manifest::{Manifest, Replaced, Segment, sync_folder};
+use crate::manifest::{Manifest, Replaced, Segment, Tally, sync_folder};
 use crate::shared::Shared;
-use crate::{Args, StoreError};
+use crate::{Args, StoreError, payload};
 
 pub(crate) fn open(args: Args, faults: Faults) -> Result<Shared, StoreError> {
     let data_dir = args.data_dir.display().to_string();
@@ -47,6 +47,7 @@ fn make_folders(layout: &Layout) -> io::Result<()> {
     for folder in layout.folders() {
         fs::create_dir_all(layout.path(&folder))?;
     }
+    fs::create_dir_all(layout.path(layout::CURSORS))?;
     sync_folder(&layout.path("log"))?;
     sync_folder(layout.root())?;
     sync_folder(layout.data_dir())?;
@@ -104,7 +105,7 @@ fn is(path: &str, kind: Kind) -> bool {
 
 /// What a segment left by a crash turned out to be.
 enum Settled {
-    Rows { bytes: u64 },
+    Rows { bytes: u64, tally: Tally },
     Empty,
     Missing,
 }
@@ -131,10 +132,11 @@ fn settle_segments(shared: &Shared) -> Result<(), StoreError> {
 
 fn apply(manifest: &mut Manifest, signal: Signal, number: u64, settled: &Settled) {
     match settled {
-        Settled::Rows { bytes } => {
+        Settled::Rows { bytes, tally } => {
             let segments = manifest.segments.iter_mut();
             for segment in segments.filter(|segment| (segment.signal, segment.number) == (signal, number)) {
                 segment.sealed_bytes = Some(*bytes);
+                segment.tally = *tally;
             }
         }
         Settled::Empty => {
@@ -154,9 +156,10 @@ fn settle(shared: &Shared, segment: &Segment, path: &Path) -> io::Result<Settled
         Err(error) => return Err(error),
     };
     if let Some(bytes) = segment.sealed_bytes {
-        return Ok(Settled::Rows { bytes });
+        return Ok(Settled::Rows { bytes, tally: segment.tally });
     }
-    let length = file.metadata()?.len();
+    let metadata = file.metadata()?;
+    let length = metadata.len();
     let Some(salt) = Salt::read(&file)? else {
         keep_copy(shared, path, std::slice::from_ref(&(0..length)))?;
         return Ok(Settled::Empty);
@@ -164,9 +167,11 @@ fn settle(shared: &Shared, segment: &Segment, path: &Path) -> io::Result<Settled
     let offset = SEGMENT_HEADER_BYTES as u64;
     let mut frames = Frames { file: &file, salt, mode: Mode::Abandoned, offset, end: length };
     let mut damage = Vec::new();
+    let mut rows = 0;
     while let Some(found) = frames.next()? {
-        if let Found::Damage(range) = found {
-            damage.push(range);
+        match found {
+            Found::Damage(range) => damage.push(range),
+            Found::Payload(payload) => rows += payload::count_rows(&payload),
         }
     }
     let bytes = frames.offset;
@@ -180,7 +185,10 @@ fn settle(shared: &Shared, segment: &Segment, path: &Path) -> io::Result<Settled
     }
     // A reader may have seen the last frames although nobody waited for their fsync: now they stay.
     file.sync_all()?;
-    Ok(if bytes > offset { Settled::Rows { bytes } } else { Settled::Empty })
+    // Nobody wrote down when it began; the last write is the best we have.
+    let written = metadata.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let tally = Tally { rows, first_ms: u64::try_from(written.as_millis()).unwrap_or(0) };
+    Ok(if bytes > offset { Settled::Rows { bytes, tally } } else { Settled::Empty })
 }
 
 /// The manifest names it, so somebody else deleted it.

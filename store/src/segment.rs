@@ -10,7 +10,7 @@ use model::Signal;
 use crate::faults::{Faults, Step};
 use crate::frame::{SEGMENT_HEADER_BYTES, Salt};
 use crate::layout::{self, Layout};
-use crate::manifest::sync_folder;
+use crate::manifest::{Tally, sync_folder};
 
 /// A file only its thread writes to. What is beyond `bytes` was never promised to anyone.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(crate) struct Active {
     pub(crate) intact: bool,
     /// When the first frame was written.
     pub(crate) first: Option<Instant>,
+    /// Of what is durable.
+    pub(crate) tally: Tally,
 }
 
 impl Active {
@@ -34,7 +36,8 @@ impl Active {
         let path = layout.path(&layout::segment(signal, number));
         let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
         let (bytes, unpacked_bytes) = (SEGMENT_HEADER_BYTES as u64, 0);
-        let active = Active { file, number, salt: Salt::random(), bytes, unpacked_bytes, intact: true, first: None };
+        let (salt, tally) = (Salt::random(), Tally::default());
+        let active = Active { file, number, salt, bytes, unpacked_bytes, intact: true, first: None, tally };
         if let Err(error) = active.start(layout, faults, signal) {
             // The next attempt has another number: on a full disk there would soon be thousands.
             let _ = active.remove(layout, signal);
@@ -50,9 +53,9 @@ impl Active {
         sync_folder(&layout.path(&layout::log_folder(signal)))
     }
 
-    /// Returns when the frame is durable. After a failed fsync nothing more may be appended: a later one could succeed without
-    /// the pages this one lost.
-    pub(crate) fn append(&mut self, frame: &[u8], faults: &Faults) -> io::Result<()> {
+    /// Returns when the frame of `rows` is durable. After a failed fsync nothing more may be appended: a later one could succeed
+    /// without the pages this one lost.
+    pub(crate) fn append(&mut self, frame: &[u8], rows: u64, faults: &Faults) -> io::Result<()> {
         faults.at(Step::WriteFrame)?;
         self.file.write_all_at(frame, self.bytes)?;
         self.intact = false;
@@ -60,7 +63,11 @@ impl Active {
         self.file.sync_data()?;
         self.intact = true;
         self.bytes += frame.len() as u64;
-        self.first.get_or_insert_with(Instant::now);
+        if self.first.is_none() {
+            self.first = Some(Instant::now());
+            self.tally.first_ms = layout::now_ms();
+        }
+        self.tally.rows += rows;
         Ok(())
     }
 

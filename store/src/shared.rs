@@ -6,14 +6,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use model::Signal;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
+use crate::bookmark::Bookmark;
 use crate::busy::Busy;
 use crate::catalog::Catalog;
 use crate::disk::Disk;
 use crate::faults::Faults;
 use crate::layout::Layout;
+use crate::manifest::Tally;
 use crate::queue::Place;
+use crate::segment::Active;
 use crate::{Args, SignalStatus, Status, StoreError, lock};
 
 /// Damage remembered for the status; more is only logged.
@@ -30,6 +33,12 @@ pub(crate) struct Shared {
     pub(crate) unwritten_bytes: AtomicUsize,
     /// Bytes of all segments on disk.
     pub(crate) log_bytes: AtomicU64,
+    /// Bytes of those that are compacted and kept for cursors only.
+    pub(crate) held_bytes: AtomicU64,
+    /// How far the log of each signal is durable.
+    synced: [watch::Sender<Synced>; 3],
+    /// Who reads the log besides compaction: their segments stay.
+    pub(crate) bookmarks: Mutex<Vec<Arc<Bookmark>>>,
     /// The next segment's number, ahead of the manifest by those being created.
     pub(crate) next_segment: AtomicU64,
     pub(crate) disk: Disk,
@@ -49,6 +58,20 @@ pub(crate) struct Shared {
     damaged: Mutex<Vec<String>>,
     /// Held open for as long as we are the writer.
     lock: Mutex<Option<File>>,
+}
+
+/// The segment being written, up to where it is durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Synced {
+    pub(crate) number: u64,
+    pub(crate) bytes: u64,
+    pub(crate) tally: Tally,
+}
+
+impl Synced {
+    pub(crate) fn of(active: &Active) -> Synced {
+        Synced { number: active.number, bytes: active.bytes, tally: active.tally }
+    }
 }
 
 /// Counts of one signal.
@@ -79,6 +102,9 @@ impl Shared {
             counters: Default::default(),
             unwritten_bytes: AtomicUsize::new(0),
             log_bytes: AtomicU64::new(0),
+            held_bytes: AtomicU64::new(0),
+            synced: std::array::from_fn(|_| watch::Sender::new(Synced::default())),
+            bookmarks: Mutex::default(),
             next_segment,
             disk,
             closed: AtomicBool::new(false),
@@ -97,6 +123,10 @@ impl Shared {
 
     pub(crate) fn counters(&self, signal: Signal) -> &Counters {
         &self.counters[signal as usize]
+    }
+
+    pub(crate) fn synced(&self, signal: Signal) -> &watch::Sender<Synced> {
+        &self.synced[signal as usize]
     }
 
     /// Lets another process write the folder.
@@ -162,6 +192,9 @@ impl Shared {
             unwritten_bytes_max: self.args.unwritten_bytes_max as u64,
             log_bytes: self.log_bytes.load(Relaxed),
             log_bytes_max: self.args.log_bytes_max,
+            held_bytes: self.held_bytes.load(Relaxed),
+            held_bytes_max: self.args.log_held_bytes_max,
+            cursors: lock(&self.bookmarks).clone().iter().map(|bookmark| bookmark.lag(self)).collect(),
             disk_free_bytes: self.disk.free_bytes(),
             disk_free_bytes_min: self.args.disk_free_bytes_min,
             refusing: Place::check(self, 0).err().map_or_else(String::new, |full| full.reason.to_string()),

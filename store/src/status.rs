@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::Lag;
+
 /// A moment of the writer. Counters count from the start of the process.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Status {
@@ -13,11 +15,17 @@ pub struct Status {
     /// Bytes of all segments on disk, and their limit.
     pub log_bytes: u64,
     pub log_bytes_max: u64,
+    /// Bytes of those among them that only a sink still needs, and their limit: beyond it the oldest leave. They do not count
+    /// towards `log_bytes_max`, so that no sink makes the store refuse.
+    pub held_bytes: u64,
+    pub held_bytes_max: u64,
     /// Bytes free on the disk, and what is left free.
     pub disk_free_bytes: u64,
     pub disk_free_bytes_min: u64,
     /// Why requests are refused now, in words; empty while they are taken.
     pub refusing: String,
+    /// How far each sink is behind, in each signal.
+    pub cursors: Vec<Lag>,
     /// Parquet files named by the manifest, with their rows and bytes.
     pub files: u64,
     pub file_rows: u64,

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::commit::{Committer, Message, Request};
+use crate::cursor::Cursor;
 use crate::faults::Faults;
 use crate::maintenance::{self, Round, Worked};
 use crate::packed::Rows;
@@ -96,6 +97,14 @@ impl Writer {
         let round = Round { shared: Arc::clone(&self.shared), stop: stop.clone(), _working: working, answer };
         self.rounds.try_send(round).map_err(|_| StoreError::Closed)?;
         answered.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// The place of `sink` in the log of `signal`, as it left it, or at the start of what the log has. From now on until this
+    /// process ends the log keeps what the sink has not taken, within `--log-held-bytes-max`: ask before compaction starts.
+    /// One cursor a sink and signal. `sink` becomes part of a file name.
+    pub async fn cursor(&self, sink: &str, signal: Signal) -> Result<Cursor, StoreError> {
+        let (shared, sink) = (Arc::clone(&self.shared), sink.to_owned());
+        blocking(move || Cursor::open(shared, &sink, signal)).await
     }
 
     /// Makes durable what was appended, refuses the rest, gives up the lock. A second call does nothing.
