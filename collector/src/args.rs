@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::sinks;
+
 /// Settings of `faultline collector`.
 #[derive(clap::Args, Clone, Debug)]
 #[group(skip)]
@@ -30,6 +32,9 @@ pub struct Args {
 
     #[command(flatten)]
     pub store: store::Args,
+
+    #[command(flatten)]
+    pub sinks: sinks::Args,
 }
 
 /// Who may send. Everybody who reaches the ports, as long as none of this is set.

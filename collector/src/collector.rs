@@ -17,6 +17,7 @@ use crate::media::Encoding;
 use crate::notice::Notices;
 use crate::port::PortCounts;
 use crate::refusal::Refusal;
+use crate::sinks::Account;
 use crate::watch::{AtWork, Counts};
 
 /// Plain bodies up to this size are decoded where they are. At under a microsecond a record that is some 30 us, less than two
@@ -35,6 +36,8 @@ pub(crate) struct Collector {
     pub decoding: Arc<AtWork>,
     /// Told to stop.
     pub stopping: AtomicBool,
+    /// One a sink and signal.
+    pub accounts: Vec<Arc<Account>>,
     pub limits: Limits,
     notices: Notices,
     decoders: Arc<Semaphore>,
@@ -54,7 +57,7 @@ pub(crate) struct Received {
 type Decoded = (Result<Filled, StoreError>, Rejected);
 
 impl Collector {
-    pub(crate) fn new(writer: Writer, access: Access, limits: Limits) -> Arc<Collector> {
+    pub(crate) fn new(writer: Writer, access: Access, accounts: Vec<Arc<Account>>, limits: Limits) -> Arc<Collector> {
         Arc::new(Collector {
             writer,
             access,
@@ -63,6 +66,7 @@ impl Collector {
             ports: [PortCounts::grpc(&limits), PortCounts::http(&limits)].map(Arc::new),
             decoding: Arc::default(),
             stopping: AtomicBool::new(false),
+            accounts,
             notices: Notices::default(),
             decoders: Arc::new(Semaphore::new(limits.decoders_max())),
             limits,

@@ -3,7 +3,7 @@
 //! A request comes over a connection (`connections`, `port`, `silence`) from somebody who may send (`access`), is read within its
 //! limits (`gate`, `incoming`), understood by its protocol (`grpc`, `http`), turned into Arrow and appended to the store
 //! (`collector`), and answered once the rows survive a power loss. What the process says about itself is in `watch`. Where rows
-//! rest, and what becomes of them later, is the store's affair; what the bytes mean is the model's.
+//! rest is the store's affair; what the bytes mean is the model's. Behind all that, `sinks` read the log and send it on.
 
 mod access;
 mod answer;
@@ -22,7 +22,9 @@ mod refusal;
 mod routes;
 mod server;
 mod silence;
+mod sinks;
 mod watch;
 
 pub use args::{Access, Args, Limits, Secret};
 pub use server::{Server, run};
+pub use sinks::Args as SinkArgs;

@@ -1,4 +1,4 @@
-//! Starts the parts in order and stops them in reverse: listeners, requests in flight, compaction, store.
+//! Starts the parts in order and stops them in reverse: listeners, requests in flight, sinks and compaction, store.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,6 +14,7 @@ use tracing::{error, info};
 use crate::access::Access;
 use crate::collector::Collector;
 use crate::port::{Listening, PortCounts};
+use crate::sinks::Sinks;
 use crate::{Args, connections, routes, watch};
 
 /// Binds, serves until `stop` is cancelled, drains, closes the store.
@@ -27,6 +28,7 @@ pub struct Server {
     http: Bound,
     probe: Option<Bound>,
     collector: Arc<Collector>,
+    sinks: Sinks,
 }
 
 struct Bound {
@@ -45,10 +47,18 @@ impl Server {
             Some(address) => Some(Bound::to(address, "--otlp-probe").await?),
             None => None,
         };
+        let ours = [grpc.address, http.address];
+        if let Some(url) = args.sinks.otlp.otlp_out_url.as_deref().filter(|url| is_one_of(url, ours)) {
+            anyhow::bail!(
+                "--otlp-out-url {url} is this collector, which would send itself what it receives, for ever; \
+                 name another one"
+            );
+        }
         let folder = args.store.data_dir.display().to_string();
         let writer = Writer::open(args.store).await.with_context(|| format!("could not open the store in {folder}"))?;
-        let collector = Collector::new(writer, access, args.limits);
-        Ok(Server { grpc, http, probe, collector })
+        let sinks = Sinks::open(&args.sinks, &writer).await?;
+        let collector = Collector::new(writer, access, sinks.accounts(), args.limits);
+        Ok(Server { grpc, http, probe, collector, sinks })
     }
 
     pub fn grpc_address(&self) -> SocketAddr {
@@ -65,13 +75,14 @@ impl Server {
     }
 
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Server { grpc, http, probe, collector } = self;
+        let Server { grpc, http, probe, collector, sinks } = self;
         watch::export(&collector, &opentelemetry::global::meter("faultline.collector"));
         grpc.announce("OTLP/gRPC");
         http.announce("OTLP/HTTP");
 
         let background = CancellationToken::new();
         let compaction = tokio::spawn(compact(collector.writer.clone(), background.clone()));
+        let delivering = tokio::spawn(sinks.run(background.clone()));
         let summaries = tokio::spawn(watch::summarize(Arc::clone(&collector), background.clone()));
         let files = tokio::spawn(follow_files(Arc::clone(&collector), background.clone()));
         // Probes are answered until the end: they are who watches a stop.
@@ -102,6 +113,7 @@ impl Server {
         }
         files.await.context("looking for changed files panicked")?;
         summaries.await.context("the minute's summary panicked")?;
+        delivering.await.context("the sinks panicked")?;
         compaction.await.context("compaction panicked")?;
         collector.writer.close().await.context("could not close the store")?;
         info!("stopped, everything that was answered is on disk");
@@ -128,6 +140,17 @@ impl Bound {
         let address = self.address;
         info!(server.address = %address.ip(), server.port = address.port(), "listening on {address} for {what}");
     }
+}
+
+/// Whether an address is one we listen on. Of a name other than localhost we cannot tell.
+fn is_one_of(url: &str, ours: [SocketAddr; 2]) -> bool {
+    let address = url.trim_start_matches("http://").trim_end_matches('/').replacen("localhost", "127.0.0.1", 1);
+    address.parse::<SocketAddr>().is_ok_and(|address| {
+        ours.iter().any(|ours| {
+            let same = ours.ip() == address.ip() || ours.ip().is_unspecified() && address.ip().is_loopback();
+            same && ours.port() == address.port()
+        })
+    })
 }
 
 /// A failure here loses nothing: the log keeps growing until its limit, and `/health` shows the reason.

@@ -24,6 +24,7 @@ use crate::access::ClientCounts;
 use crate::collector::Collector;
 use crate::gate::InFlight;
 use crate::port::Port;
+use crate::sinks::Progress;
 
 /// A moment of the collector.
 pub(crate) struct Seen {
@@ -33,6 +34,8 @@ pub(crate) struct Seen {
     pub ports: [Port; 2],
     pub clients: Vec<ClientCounts>,
     pub decoders: Decoders,
+    /// One a sink and signal; empty without sinks.
+    pub sinks: Vec<Progress>,
 }
 
 /// Those that decode off the async threads.
@@ -62,13 +65,16 @@ pub(crate) struct Worker {
 impl Seen {
     pub(crate) fn of(collector: &Collector) -> Seen {
         let (busy, busy_ms) = collector.decoding.count_and_oldest_ms();
+        let store = collector.writer.status();
+        let sinks = collector.accounts.iter().map(|account| account.progress(&store.cursors)).collect();
         Seen {
             counts: Arc::clone(&collector.counts),
             in_flight: collector.gate.in_flight(),
-            store: collector.writer.status(),
+            store,
             ports: collector.ports.each_ref().map(|counts| counts.port()),
             clients: collector.access.client_counts(),
             decoders: Decoders { busy, busy_max: collector.limits.decoders_max(), busy_ms },
+            sinks,
         }
     }
 
@@ -95,7 +101,9 @@ impl Seen {
         }));
         queues.extend([
             queue("unwritten_bytes", store.unwritten_bytes, store.unwritten_bytes_max, 0),
-            queue("log_bytes", store.log_bytes, store.log_bytes_max, 0),
+            queue("log_bytes", store.log_bytes.saturating_sub(store.held_bytes), store.log_bytes_max, 0),
+            // Beyond its capacity the oldest leave, which the sinks count; nobody is refused because of it.
+            queue("held_bytes", store.held_bytes, store.held_bytes_max, 0),
         ]);
         queues
     }

@@ -31,7 +31,7 @@ pub(crate) enum Command {
     /// Start everything: broker, collector, query, the product, its customers, and the screen in front.
     Up(Box<up::Args>),
     /// Receive OTLP and keep it: gRPC on 4317, HTTP on 4318.
-    Collector(Part<collector::Args>),
+    Collector(Box<Part<collector::Args>>),
     /// Answer SQL and trace lookups over a data folder: HTTP on 7317.
     Query(Part<query::Args>),
     /// The terminal screens, for a query node that is already running.
@@ -49,7 +49,7 @@ pub(crate) enum Command {
     Experiment(experiment::Args),
     /// Operate the observed product (modes, faults, deploys), or run one part of it.
     #[command(subcommand)]
-    Product(Product),
+    Product(Box<Product>),
     /// Print every setting with its meaning and default, as a `faultline.toml`.
     Config,
 }

@@ -32,10 +32,10 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Up(args) => return up::run(*args).await,
-        Command::Collector(part) => commands::serve::collector(part).await?,
+        Command::Collector(part) => commands::serve::collector(*part).await?,
         Command::Query(part) => commands::serve::part("query", part, query::run).await?,
         Command::Tui(args) => tui::run(args, observe::shutdown_signal()).await?,
-        Command::Product(part) => match part {
+        Command::Product(part) => match *part {
             Product::Operate(operation) => commands::product::run(operation).await?,
             Product::Broker(part) => commands::serve::part("broker", part, product_bus::broker::run).await?,
             Product::Core(part) => commands::serve::part("core", part, product_core::run).await?,

@@ -47,7 +47,8 @@ const READER_END_MAX: Duration = Duration::from_secs(2);
 
 /// Crates below HTTP and gRPC, and the embedded broker, by how their names start: they would speak once for every request
 /// that carries telemetry.
-const NEVER_TOLD: [&str; 9] = ["h2", "hyper", "tonic", "tower", "reqwest", "rustls", "opentelemetry", "tansu", "rama"];
+const NEVER_TOLD: [&str; 10] =
+    ["h2", "hyper", "tonic", "tower", "reqwest", "rustls", "opentelemetry", "tansu", "rama", "clickhouse"];
 
 /// Everything of this process's telemetry. Keep it until `shutdown`.
 #[must_use = "telemetry ends with `shutdown`"]

@@ -65,6 +65,8 @@ fn answer(collector: &Collector, good: fn(Condition) -> bool) -> (StatusCode, Js
         "in_flight": seen.in_flight,
         "connections": seen.ports,
         "decoders": seen.decoders,
+        // One that fails is told here and changes nothing above: receiving goes on.
+        "sinks": seen.sinks,
     });
     (code, Json(report))
 }
@@ -118,6 +120,7 @@ mod tests {
             ports: from_fn(|_| PortCounts::grpc(&limits).port()),
             clients: Vec::new(),
             decoders: Decoders { busy: 0, busy_max: 2, busy_ms: 0 },
+            sinks: Vec::new(),
         };
         change(&mut seen);
         let (condition, reasons) = judge(&seen, limits.stuck_time_min(), false);

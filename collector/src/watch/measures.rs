@@ -2,6 +2,8 @@
 
 use model::Signal;
 
+use store::Lag;
+
 use super::{Outcome, Seen};
 
 /// Tells one value with its labels.
@@ -30,6 +32,7 @@ const QUEUE: &str = "queue";
 const WORKER: &str = "faultline.worker";
 const CLIENT: &str = "faultline.client";
 const PORT: &str = "faultline.port";
+const SINK: &str = "sink.name";
 
 pub(crate) const MEASURES: &[Measure] = &[
     Measure {
@@ -149,4 +152,61 @@ pub(crate) const MEASURES: &[Measure] = &[
         kind: Kind::Gauge,
         read: |seen, tell| tell(seen.store.disk_free_bytes_min, &[]),
     },
+    Measure {
+        name: "faultline.collector.sink.rows",
+        unit: "{row}",
+        help: "Rows of each sink by outcome: delivered, or refused by the far end for good",
+        kind: Kind::Counter,
+        read: |seen, tell| {
+            for of in &seen.sinks {
+                tell(of.rows_delivered, &[(SINK, of.sink), (SIGNAL, of.signal), (OUTCOME, "delivered")]);
+                tell(of.rows_refused, &[(SINK, of.sink), (SIGNAL, of.signal), (OUTCOME, "refused")]);
+            }
+        },
+    },
+    Measure {
+        name: "faultline.collector.sink.failures",
+        unit: "{attempt}",
+        help: "Attempts of each sink that failed and are made again",
+        kind: Kind::Counter,
+        read: |seen, tell| {
+            seen.sinks.iter().for_each(|of| tell(of.failures, &[(SINK, of.sink), (SIGNAL, of.signal)]));
+        },
+    },
+    Measure {
+        name: "faultline.collector.sink.lag.rows",
+        unit: "{row}",
+        help: "Durable rows that the sink has not taken",
+        kind: Kind::Gauge,
+        read: |seen, tell| each_lag(seen, tell, |lag| lag.rows),
+    },
+    Measure {
+        name: "faultline.collector.sink.lag.size",
+        unit: "By",
+        help: "Bytes of the log that the sink has not taken",
+        kind: Kind::Gauge,
+        read: |seen, tell| each_lag(seen, tell, |lag| lag.bytes),
+    },
+    Measure {
+        name: "faultline.collector.sink.lag.time",
+        unit: "ms",
+        help: "Age of the oldest row that the sink has not taken",
+        kind: Kind::Gauge,
+        read: |seen, tell| each_lag(seen, tell, |lag| lag.age_ms),
+    },
+    Measure {
+        name: "faultline.collector.sink.lost",
+        unit: "{row}",
+        help: "Rows that left the disk before the sink took them, ever",
+        kind: Kind::Gauge,
+        read: |seen, tell| each_lag(seen, tell, |lag| lag.lost_rows),
+    },
 ];
+
+fn each_lag(seen: &Seen, tell: Tell<'_>, value: fn(&Lag) -> u64) {
+    for of in &seen.sinks {
+        if let Some(lag) = &of.lag {
+            tell(value(lag), &[(SINK, of.sink), (SIGNAL, of.signal)]);
+        }
+    }
+}

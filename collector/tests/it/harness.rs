@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arrow::array::RecordBatch;
 use axum::body::Body;
@@ -42,7 +42,11 @@ impl TestCollector {
 
     /// With settings as they are typed.
     pub(crate) async fn with(settings: &[&str]) -> TestCollector {
-        let data = tempfile::tempdir().expect("a temporary folder");
+        TestCollector::within(tempfile::tempdir().expect("a temporary folder"), settings).await
+    }
+
+    /// In a folder that another one may have left.
+    pub(crate) async fn within(data: TempDir, settings: &[&str]) -> TestCollector {
         let server = collector::Server::bind(args(data.path(), settings)).await.expect("port 0 is always free");
         let (grpc, http, probe) = (server.grpc_address(), server.http_address(), server.probe_address());
         let stop = CancellationToken::new();
@@ -100,7 +104,9 @@ pub(crate) fn args(data: &Path, settings: &[&str]) -> collector::Args {
         "--data-dir",
     ];
     let words = fixed.iter().copied().chain([data]).chain(settings.iter().copied());
-    let matches = collector::Args::augment_args(Command::new("collector")).get_matches_from(words);
+    // The last word counts, so a test may have other segments than these.
+    let command = Command::new("collector").args_override_self(true);
+    let matches = collector::Args::augment_args(command).get_matches_from(words);
     collector::Args::from_arg_matches(&matches).expect("every setting has a default")
 }
 
@@ -230,6 +236,16 @@ pub(crate) fn span(number: u64) -> Span {
         end_time_unix_nano: 1_764_000_000_001_000_000,
         ..Default::default()
     }
+}
+
+/// One of now: times that cannot be true go elsewhere. Numbers may begin at 0, ids may not.
+pub(crate) fn recent_span(number: u64) -> Span {
+    let now = now_ns();
+    Span { start_time_unix_nano: now, end_time_unix_nano: now + 1, ..span(number + 1) }
+}
+
+pub(crate) fn now_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() as u64
 }
 
 pub(crate) fn traces(spans: Vec<Span>) -> ExportTraceServiceRequest {

@@ -74,6 +74,7 @@ async fn every_queue_tells_length_capacity_and_refusals() {
         "unwritten_metrics_requests",
         "unwritten_bytes",
         "log_bytes",
+        "held_bytes",
     ] {
         let (length, capacity) = (of("length", queue).expect("a length"), of("capacity", queue).expect("a capacity"));
         assert!(capacity > 0.0 && length <= capacity, "{queue}: {length} of {capacity}");

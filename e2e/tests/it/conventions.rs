@@ -77,7 +77,7 @@ const REGISTRY: &str = "android app artifact aspnetcore aws az azure browser cas
 /// First words of our own attributes. `faultline` is for what is neither a thing of the product's domain nor a plain word that
 /// divides one metric of ours.
 const OWN_ATTRIBUTES: &str = "attempts by charge concern connections currency customers deploy effect endpoint export \
-    fault faultline forced from items limit load mail outcome otlp payment percent picture queue refused report requests settlement status \
+    fault faultline forced from items limit load mail outcome otlp payment percent picture queue refused report requests settlement sink status \
     to webhook wish worker_pool";
 
 /// First words of our own metrics. `kafka.consumer_group.lag` is named as by the collector's `kafkametrics` receiver.

@@ -1,0 +1,52 @@
+//! Settings of all sinks; each sink's own are with it.
+
+use std::time::Duration;
+
+use super::{clickhouse, otlp};
+
+/// Where else telemetry goes. A sink without an address is off.
+#[derive(clap::Args, Clone, Debug)]
+#[group(skip)]
+pub struct Args {
+    /// Wait after the first failure of a sink, milliseconds; doubles with each, and each wait is shortened by chance so that sinks do
+    /// not come back all at once
+    #[arg(long, env = "FAULTLINE_SINK_RETRY_MIN_MS", default_value_t = 500)]
+    pub sink_retry_min_ms: u64,
+
+    /// Longest wait between two attempts, milliseconds; a far end that is back waits no longer. Nothing is given up: the log keeps it
+    #[arg(long, env = "FAULTLINE_SINK_RETRY_MAX_MS", default_value_t = 30_000)]
+    pub sink_retry_max_ms: u64,
+
+    /// One call to a far end, seconds; beyond it the answer is as good as lost and the call is made again
+    #[arg(long, env = "FAULTLINE_SINK_TIMEOUT_SECONDS", default_value_t = 30)]
+    pub sink_timeout_seconds: u64,
+
+    #[command(flatten)]
+    pub clickhouse: clickhouse::Args,
+
+    #[command(flatten)]
+    pub otlp: otlp::Args,
+}
+
+impl Args {
+    pub(super) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.sink_timeout_seconds.max(1))
+    }
+
+    pub(super) fn retry_min(&self) -> Duration {
+        Duration::from_millis(self.sink_retry_min_ms.max(1))
+    }
+
+    pub(super) fn retry_max(&self) -> Duration {
+        Duration::from_millis(self.sink_retry_max_ms).max(self.retry_min())
+    }
+}
+
+/// The defaults and these words, as clap fills them in.
+#[cfg(test)]
+pub(super) fn test_args(words: &[&str]) -> Args {
+    use clap::{Args as _, FromArgMatches as _};
+
+    let matches = Args::augment_args(clap::Command::new("test")).get_matches_from([&["test"], words].concat());
+    Args::from_arg_matches(&matches).expect("every setting has a default")
+}

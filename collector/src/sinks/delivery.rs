@@ -1,0 +1,111 @@
+//! One sink and one signal: read, pack, send until it is there, mark as taken.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use store::{Cursor, Handover};
+use tokio_util::sync::CancellationToken;
+
+use super::account::Account;
+use super::pace::Pace;
+use super::{Failure, Parcel, Sink};
+
+/// What a call under way gets after the stop signal. A call that is cut off may have succeeded: it is made again after the start.
+const DRAIN_MAX: Duration = Duration::from_secs(3);
+
+pub(super) struct Delivery {
+    pub(super) sink: Arc<Sink>,
+    pub(super) cursor: Cursor,
+    pub(super) account: Arc<Account>,
+    pub(super) pace: Pace,
+}
+
+/// Asked to stop before the work was done.
+struct Stopped;
+
+impl Delivery {
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let portion = self.sink.portion();
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                next = self.cursor.next(&portion) => next,
+            };
+            let done = match next {
+                Ok(handover) => self.deliver(handover, &stop).await,
+                Err(error) => self.failed(&error.to_string(), None, &stop).await,
+            };
+            if let Err(Stopped) = done {
+                return;
+            }
+        }
+    }
+
+    async fn deliver(&mut self, handover: Handover, stop: &CancellationToken) -> Result<(), Stopped> {
+        let handover = Arc::new(handover);
+        for parcel in self.pack(&handover).await {
+            self.send(&parcel, stop).await?;
+        }
+        while let Err(error) = self.cursor.taken(&handover).await {
+            self.failed(&error.to_string(), None, stop).await?;
+        }
+        self.recovered();
+        Ok(())
+    }
+
+    /// Rows that cannot be packed never can: the fault is ours. They are counted, and the log has them for a while.
+    async fn pack(&self, handover: &Arc<Handover>) -> Vec<Parcel> {
+        let (sink, rows) = (Arc::clone(&self.sink), Arc::clone(handover));
+        let packed = tokio::task::spawn_blocking(move || sink.pack(&rows)).await;
+        let packed = packed.map_err(anyhow::Error::new).flatten();
+        packed.unwrap_or_else(|error| {
+            self.account.refused(handover.rows, &format!("{} could not be packed: {error:#}", handover.name));
+            Vec::new()
+        })
+    }
+
+    async fn send(&mut self, parcel: &Parcel, stop: &CancellationToken) -> Result<(), Stopped> {
+        loop {
+            let sent = tokio::select! {
+                sent = self.sink.send(parcel) => sent,
+                () = drained(stop) => return Err(Stopped),
+            };
+            match sent {
+                Ok(sent) => {
+                    self.account.delivered(parcel.rows.saturating_sub(sent.rows_refused));
+                    if sent.rows_refused > 0 || !sent.warning.is_empty() {
+                        self.account.refused(sent.rows_refused, &sent.warning);
+                    }
+                    self.recovered();
+                    return Ok(());
+                }
+                Err(Failure::Never { reason }) => {
+                    self.account.refused(parcel.rows, &reason);
+                    self.pace.succeeded();
+                    return Ok(());
+                }
+                Err(Failure::Later { reason, after }) => self.failed(&reason, after, stop).await?,
+            }
+        }
+    }
+
+    async fn failed(&mut self, reason: &str, after: Option<Duration>, stop: &CancellationToken) -> Result<(), Stopped> {
+        let wait = self.pace.failed(after);
+        self.account.failed(reason, wait);
+        tokio::select! {
+            () = stop.cancelled() => Err(Stopped),
+            () = tokio::time::sleep(wait) => Ok(()),
+        }
+    }
+
+    fn recovered(&mut self) {
+        self.pace.succeeded();
+        self.account.works();
+    }
+}
+
+async fn drained(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(DRAIN_MAX).await;
+}

@@ -1,0 +1,170 @@
+//! Where else telemetry goes. A sink reads the log behind the writer, signal by signal, and remembers how far it came: whatever
+//! becomes of its far end, receiving goes on, and so do the other sinks.
+//!
+//! A range of the log is read (`store::Cursor`), made into parcels of bytes (`pack`), sent until the far end has them
+//! (`delivery`, at the `pace` of a sink that may be down), and marked as taken. `account` counts and says what is wrong.
+
+mod account;
+mod args;
+mod clickhouse;
+mod delivery;
+mod otlp;
+mod pace;
+mod requests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::body::Bytes;
+use model::Signal;
+use store::{Cursor, Handover, Portion, Writer};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use account::{Account, Progress};
+pub use args::Args;
+
+use self::clickhouse::{ClickHouse, Part};
+use delivery::Delivery;
+use otlp::Otlp;
+use pace::Pace;
+
+/// A far end.
+#[allow(clippy::large_enum_variant, reason = "there are a few, each behind an Arc")]
+pub(crate) enum Sink {
+    ClickHouse(ClickHouse),
+    Otlp(Otlp),
+}
+
+/// Bytes that the far end takes whole or not at all. It stays as it is for as long as it is sent again.
+#[derive(Debug)]
+pub(crate) struct Parcel {
+    to: Address,
+    /// The same for the same rows, also after a restart.
+    name: String,
+    rows: u64,
+    body: Bytes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Address {
+    Signal(Signal),
+    Table(Part),
+}
+
+/// The far end has the parcel, except for what it says it left out: that must not be sent again.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Sent {
+    rows_refused: u64,
+    /// In the words of the far end.
+    warning: String,
+}
+
+/// The far end does not have it.
+#[derive(Debug, PartialEq, Eq)]
+enum Failure {
+    /// Send it again, after this time at the earliest.
+    Later { reason: String, after: Option<Duration> },
+    /// It will not take this parcel, however often it is sent.
+    Never { reason: String },
+}
+
+impl Failure {
+    fn later(reason: impl ToString) -> Failure {
+        Failure::Later { reason: reason.to_string(), after: None }
+    }
+}
+
+impl Sink {
+    fn name(&self) -> &'static str {
+        match self {
+            Sink::ClickHouse(_) => "clickhouse",
+            Sink::Otlp(_) => "otlp",
+        }
+    }
+
+    fn portion(&self) -> Portion {
+        match self {
+            Sink::ClickHouse(sink) => sink.portion(),
+            Sink::Otlp(sink) => sink.portion(),
+        }
+    }
+
+    /// Work of milliseconds and more: not for an async thread.
+    fn pack(&self, handover: &Handover) -> anyhow::Result<Vec<Parcel>> {
+        match self {
+            Sink::ClickHouse(sink) => sink.pack(handover),
+            Sink::Otlp(sink) => sink.pack(handover),
+        }
+    }
+
+    async fn send(&self, parcel: &Parcel) -> Result<Sent, Failure> {
+        match self {
+            Sink::ClickHouse(sink) => sink.send(parcel).await,
+            Sink::Otlp(sink) => sink.send(parcel).await,
+        }
+    }
+}
+
+/// Every sink that is set, each with its place in the log of each signal.
+pub(crate) struct Sinks {
+    deliveries: Vec<Delivery>,
+    accounts: Vec<Arc<Account>>,
+}
+
+impl Sinks {
+    /// A setting that makes no sense is an error; a far end that is not there is not, nor is a place that cannot be read: that
+    /// sink rests, and says so. Before compaction starts, so that no segment leaves that a sink still needs.
+    pub(crate) async fn open(args: &Args, writer: &Writer) -> anyhow::Result<Sinks> {
+        let (mut deliveries, mut accounts) = (Vec::new(), Vec::new());
+        for sink in sinks(args)? {
+            let sink = Arc::new(sink);
+            for signal in Signal::ALL {
+                let account = Arc::new(Account::new(sink.name(), signal));
+                accounts.push(Arc::clone(&account));
+                match writer.cursor(sink.name(), signal).await {
+                    Ok(cursor) => deliveries.push(delivery(&sink, cursor, account, args)),
+                    Err(error) => account.rests(&error.to_string()),
+                }
+            }
+        }
+        Ok(Sinks { deliveries, accounts })
+    }
+
+    pub(crate) fn accounts(&self) -> Vec<Arc<Account>> {
+        self.accounts.clone()
+    }
+
+    /// Until stopped. What is not delivered then waits in the log.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let mut running = JoinSet::new();
+        for delivery in self.deliveries {
+            let (account, stop) = (Arc::clone(&delivery.account), stop.clone());
+            running.spawn(async move {
+                if let Err(panic) = tokio::spawn(delivery.run(stop)).await {
+                    account.rests(&format!("a defect of ours: {panic}"));
+                }
+            });
+        }
+        while running.join_next().await.is_some() {}
+    }
+}
+
+fn delivery(sink: &Arc<Sink>, cursor: Cursor, account: Arc<Account>, args: &Args) -> Delivery {
+    Delivery { sink: Arc::clone(sink), cursor, account, pace: Pace::new(args) }
+}
+
+fn sinks(args: &Args) -> anyhow::Result<Vec<Sink>> {
+    let timeout = args.timeout();
+    let mut sinks = Vec::new();
+    if let Some(url) = &args.clickhouse.clickhouse_url {
+        let sink = ClickHouse::new(url, &args.clickhouse, timeout);
+        sinks.push(Sink::ClickHouse(sink.context("the settings of the ClickHouse sink make no sense")?));
+    }
+    if let Some(url) = &args.otlp.otlp_out_url {
+        let sink = Otlp::new(url, &args.otlp, timeout);
+        sinks.push(Sink::Otlp(sink.context("the settings of the OTLP sink make no sense")?));
+    }
+    Ok(sinks)
+}
