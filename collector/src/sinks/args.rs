@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{clickhouse, otlp};
+use super::{clickhouse, kafka, otlp};
 
 /// Where else telemetry goes. A sink without an address is off.
 #[derive(clap::Args, Clone, Debug)]
@@ -26,6 +26,9 @@ pub struct Args {
 
     #[command(flatten)]
     pub otlp: otlp::Args,
+
+    #[command(flatten)]
+    pub kafka: kafka::Args,
 }
 
 impl Args {

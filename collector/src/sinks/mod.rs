@@ -8,6 +8,7 @@ mod account;
 mod args;
 mod clickhouse;
 mod delivery;
+mod kafka;
 mod otlp;
 mod pace;
 mod requests;
@@ -27,6 +28,7 @@ pub use args::Args;
 
 use self::clickhouse::{ClickHouse, Part};
 use delivery::Delivery;
+use kafka::Kafka;
 use otlp::Otlp;
 use pace::Pace;
 
@@ -35,6 +37,7 @@ use pace::Pace;
 pub(crate) enum Sink {
     ClickHouse(ClickHouse),
     Otlp(Otlp),
+    Kafka(Kafka),
 }
 
 /// Bytes that the far end takes whole or not at all. It stays as it is for as long as it is sent again.
@@ -81,6 +84,7 @@ impl Sink {
         match self {
             Sink::ClickHouse(_) => "clickhouse",
             Sink::Otlp(_) => "otlp",
+            Sink::Kafka(_) => "kafka",
         }
     }
 
@@ -88,6 +92,7 @@ impl Sink {
         match self {
             Sink::ClickHouse(sink) => sink.portion(),
             Sink::Otlp(sink) => sink.portion(),
+            Sink::Kafka(sink) => sink.portion(),
         }
     }
 
@@ -96,6 +101,7 @@ impl Sink {
         match self {
             Sink::ClickHouse(sink) => sink.pack(handover),
             Sink::Otlp(sink) => sink.pack(handover),
+            Sink::Kafka(sink) => Ok(sink.pack(handover)),
         }
     }
 
@@ -103,6 +109,7 @@ impl Sink {
         match self {
             Sink::ClickHouse(sink) => sink.send(parcel).await,
             Sink::Otlp(sink) => sink.send(parcel).await,
+            Sink::Kafka(sink) => sink.send(parcel).await,
         }
     }
 }
@@ -165,6 +172,10 @@ fn sinks(args: &Args) -> anyhow::Result<Vec<Sink>> {
     if let Some(url) = &args.otlp.otlp_out_url {
         let sink = Otlp::new(url, &args.otlp, timeout);
         sinks.push(Sink::Otlp(sink.context("the settings of the OTLP sink make no sense")?));
+    }
+    if let Some(servers) = &args.kafka.kafka_out_servers {
+        let sink = Kafka::new(servers, &args.kafka, timeout);
+        sinks.push(Sink::Kafka(sink.context("the settings of the Kafka sink make no sense")?));
     }
     Ok(sinks)
 }

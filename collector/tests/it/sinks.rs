@@ -281,6 +281,20 @@ async fn grpc_waits_for_a_receiver_that_is_full() {
 }
 
 #[tokio::test]
+async fn a_kafka_that_is_not_there_is_waited_for() {
+    let other = FarEnd::start(|_, _| answer(200, "")).await;
+    let out = format!("--otlp-out-url={}", other.url());
+    let nobody = "--kafka-out-servers=127.0.0.1:1";
+    let collector = collector(&[nobody, "--sink-timeout-seconds=1", &out, "--otlp-out-protocol=http"]).await;
+    send(&collector, 0..5).await;
+    drained(&collector, "otlp").await;
+    eventually("it is told", async || state(&collector, "kafka").await["state"] == "fails").await;
+    let state = state(&collector, "kafka").await;
+    assert_eq!((&state["rows_refused"], &state["lag"]["rows"]), (&0.into(), &5.into()), "{state}");
+    collector.stopped().await;
+}
+
+#[tokio::test]
 async fn a_collector_does_not_send_to_itself() {
     let port = {
         let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -302,6 +316,7 @@ async fn settings_that_make_no_sense_are_told_at_the_start() {
         &["--clickhouse-url=http://x", "--clickhouse-tables=spans=x"],
         &["--otlp-out-url=https://x"],
         &["--otlp-out-url=http://x", "--otlp-out-headers=secret"],
+        &["--kafka-out-servers=x:1", "--kafka-out-topics=spans=x"],
     ] {
         let data = tempfile::tempdir().expect("a temporary folder");
         let error = collector::Server::bind(crate::harness::args(data.path(), settings)).await.err();
