@@ -26,6 +26,7 @@ bench:
 ci:
     .ci/run
 
-# the product's tests on PostgreSQL and Apache Kafka
+# the product's tests and the collector's sinks on real servers, such as PostgreSQL, Apache Kafka and ClickHouse
 test-real:
     deploy/testbed/product-tests
+    deploy/testbed/collector-tests

@@ -1,5 +1,5 @@
-//! Far ends of sinks: an HTTP server that answers as it is told and remembers what it was asked, and one that keeps the books of
-//! a ClickHouse as far as a sink can tell. Real ones are in `deploy/testbed`.
+//! Far ends of sinks: an HTTP server that answers as it is told and remembers what it was asked, one that keeps the books of a
+//! ClickHouse as far as a sink can tell, and a way to either that can be closed. Real ones are in `deploy/testbed`.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,7 +10,8 @@ use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, Response};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 const BODY_BYTES_MAX: usize = 64 << 20;
@@ -107,6 +108,57 @@ impl FarEnd {
 }
 
 impl Drop for FarEnd {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// The way to a far end: it can be closed for a while, and whoever is under way can be cut off.
+pub(crate) struct Way {
+    pub(crate) address: SocketAddr,
+    open: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+}
+
+impl Way {
+    pub(crate) async fn to(far: SocketAddr) -> Way {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let (open, seen) = watch::channel(true);
+        let serving = tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let mut seen = seen.clone();
+                if !*seen.borrow_and_update() {
+                    continue;
+                }
+                tokio::spawn(async move {
+                    let Ok(mut far) = TcpStream::connect(far).await else { return };
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                        _ = seen.changed() => {}
+                    }
+                });
+            }
+        });
+        Way { address, open, serving }
+    }
+
+    /// Also ends what is under way.
+    pub(crate) fn close(&self) {
+        self.open.send_replace(false);
+    }
+
+    pub(crate) fn open(&self) {
+        self.open.send_replace(true);
+    }
+
+    /// Ends what is under way; who comes again gets through.
+    pub(crate) fn cut(&self) {
+        self.open();
+    }
+}
+
+impl Drop for Way {
     fn drop(&mut self) {
         self.serving.abort();
     }

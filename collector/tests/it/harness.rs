@@ -255,11 +255,16 @@ pub(crate) fn traces(spans: Vec<Span>) -> ExportTraceServiceRequest {
 }
 
 /// Waits until it holds, by asking again whenever the runtime has nothing better to do.
-pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, holds: impl FnMut() -> F) {
+    within(PATIENCE, what, holds).await;
+}
+
+/// The same for what takes its time.
+pub(crate) async fn within<F: Future<Output = bool>>(time: Duration, what: &str, mut holds: impl FnMut() -> F) {
     let waiting = async {
         while !holds().await {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+    tokio::time::timeout(time, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
