@@ -11,10 +11,7 @@ pub mod database;
 pub mod inbox;
 pub mod outbox;
 pub mod replay;
-#[cfg(feature = "testing")]
 pub mod steps;
-#[cfg(feature = "testing")]
-pub mod testing;
 
 mod event;
 mod kafka;
@@ -22,15 +19,6 @@ mod measure;
 mod outage;
 mod poison;
 mod spans;
-
-/// Where a test may have the process killed.
-macro_rules! step {
-    ($step:ident) => {
-        #[cfg(feature = "testing")]
-        crate::steps::reached(crate::steps::Step::$step);
-    };
-}
-pub(crate) use step;
 
 pub use event::{Event, INLINE};
 pub use kafka::{KafkaArgs, Topic, create_topics};

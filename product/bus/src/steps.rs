@@ -1,7 +1,9 @@
-//! The steps of an event's way, between any two of which a process may die. A test has itself killed at one of them;
-//! outside of tests nothing of this is compiled.
+//! The steps of an event's way, between any two of which a process may die. A test has it killed at one of them.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{
+    LazyLock,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -51,16 +53,23 @@ impl Step {
         Step::PuttingAside,
         Step::PutAside,
     ];
+
+    pub(crate) fn reached(self) {
+        static TIMES: AtomicU64 = AtomicU64::new(0);
+        let Some((step, time)) = *FATE else { return };
+        if self == step && TIMES.fetch_add(1, Relaxed) + 1 >= time {
+            std::process::abort();
+        }
+    }
 }
 
 /// Names the step at which a process ends as if its power was cut: `Marking` the first time, `Marking 7` the seventh.
+/// Only tests set it.
 pub const DIE_AT: &str = "FAULTLINE_TEST_DIE_AT";
 
-pub(crate) fn reached(step: Step) {
-    static TIMES: AtomicU64 = AtomicU64::new(0);
-    let Ok(fate) = std::env::var(DIE_AT) else { return };
+static FATE: LazyLock<Option<(Step, u64)>> = LazyLock::new(|| {
+    let fate = std::env::var(DIE_AT).ok()?;
     let (name, time) = fate.split_once(' ').unwrap_or((&fate, "1"));
-    if name == format!("{step:?}") && TIMES.fetch_add(1, Relaxed) + 1 >= time.parse().expect("a number") {
-        std::process::abort();
-    }
-}
+    let step = Step::ALL.into_iter().find(|step| format!("{step:?}") == name)?;
+    Some((step, time.parse().ok()?))
+});

@@ -5,8 +5,8 @@ use std::time::Duration;
 use product_analytics::Server;
 use product_analytics::reports::Query;
 use product_bus::outbox::{self, Relay};
-use product_bus::testing::{self, TestDatabase};
 use product_bus::{Event, KafkaArgs, Topic};
+use product_testing::TestDatabase;
 use tokio_util::sync::CancellationToken;
 
 use crate::stack::{Stack, handle, payment, told, user};
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_is_published_twice_counts_once() {
     let stop = CancellationToken::new();
-    let (kafka, serving) = testing::kafka().await;
+    let (kafka, serving) = product_testing::kafka().await;
     tokio::spawn(serving);
     let stack = Stack::new().await;
     let server = Server::bind(stack.args(kafka.clone())).await.unwrap();

@@ -4,8 +4,8 @@ use product_analytics::reports::{self, Query, Report};
 use product_analytics::{Analytics, Args, Server};
 use product_bus::consumer::{Handler, HandlerError};
 use product_bus::database::Database;
-use product_bus::testing::TestDatabase;
 use product_bus::{Event, KafkaArgs};
+use product_testing::TestDatabase;
 use serde_json::{Value, json};
 use uuid::Uuid;
 

@@ -1,6 +1,6 @@
 //! Today's analytics reads yesterday's events.
 
-use product_bus::testing::published_events;
+use product_testing::published_events;
 
 use crate::stack::{Stack, handle};
 

@@ -34,6 +34,7 @@ use crate::{
     measure::{Lag, METRICS, processing},
     outage::Outage,
     spans,
+    steps::Step,
 };
 
 /// How often the broker is asked who it is, and positions are written: what a process that dies reads again, and the
@@ -297,7 +298,7 @@ impl<'a, H: Handler> Session<'a, H> {
         if !handler.wants(&event) {
             return Ok(Outcome::Unwanted);
         }
-        crate::step!(Received);
+        Step::Received.reached();
         let _claim = self.reader.at_work.claim(event.id).await;
         if inbox::knows(database, group, event.id).await? {
             return Ok(Outcome::Duplicate);
@@ -327,18 +328,18 @@ impl<'a, H: Handler> Session<'a, H> {
         if let Err(error) = handler.before(event).await {
             return Ok(Err(error));
         }
-        crate::step!(Prepared);
+        Step::Prepared.reached();
         let mut transaction = database.begin().await.context("could not begin")?;
         if !inbox::add(&mut transaction, group, event.id).await? {
             return Ok(Ok(false));
         }
-        crate::step!(Remembered);
+        Step::Remembered.reached();
         if let Err(error) = handler.apply(&mut transaction, event).await {
             return Ok(Err(error)); // the transaction is rolled back
         }
-        crate::step!(Applied);
+        Step::Applied.reached();
         database.commit(transaction).await.context("could not commit")?;
-        crate::step!(Done);
+        Step::Done.reached();
         Ok(Ok(true))
     }
 
@@ -351,7 +352,7 @@ impl<'a, H: Handler> Session<'a, H> {
         let Reader { forward, tier, .. } = self.reader;
         let attempts = tier.attempt + 1;
         let reason = failure.to_string();
-        crate::step!(PuttingAside);
+        Step::PuttingAside.reached();
         let retried = match failure {
             HandlerError::Retry(_) => forward.later(message, event, attempts, &reason).await?,
             HandlerError::Poison(_) => {
@@ -359,7 +360,7 @@ impl<'a, H: Handler> Session<'a, H> {
                 false
             }
         };
-        crate::step!(PutAside);
+        Step::PutAside.reached();
         if retried {
             warn!(messaging.message.id = %event.id, "attempt {attempts} at {} {} failed: {reason}", event.kind, event.id);
             Ok(Outcome::Retried)

@@ -15,7 +15,7 @@ pub(crate) use {
     rows::{Row, published},
 };
 
-use crate::{Event, event::now_ns};
+use crate::{Event, event::now_ns, steps::Step};
 
 /// Adds `event` in the caller's transaction, with the trace context of the current span unless the event has one.
 /// After the commit call [`Waker::committed`]; without it the relay's clock finds the row.
@@ -49,6 +49,6 @@ pub async fn enqueue(connection: &mut AnyConnection, topic: &str, event: &Event)
     .bind(now_ns())
     .execute(connection)
     .await?;
-    crate::step!(Enqueued);
+    Step::Enqueued.reached();
     Ok(())
 }

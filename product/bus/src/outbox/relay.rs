@@ -28,6 +28,7 @@ use crate::{
     measure::{Backlog, METRICS, sending},
     outage::Outage,
     spans,
+    steps::Step,
 };
 
 /// Rows published and marked together.
@@ -48,7 +49,7 @@ pub struct Waker(Arc<Notify>);
 
 impl Waker {
     pub fn committed(&self) {
-        crate::step!(Committed);
+        Step::Committed.reached();
         self.0.notify_one();
     }
 }
@@ -172,7 +173,7 @@ impl Relay {
             let open = self.is_open();
             let rows = rows::next(&self.database, open, BATCH_ROWS_MAX).await?;
             if !rows.is_empty() {
-                crate::step!(Read);
+                Step::Read.reached();
                 session.publish(rows).await?;
             } else if stop.is_cancelled() || !open {
                 return Ok(());
@@ -289,7 +290,7 @@ impl<'a> Session<'a> {
         for row in rows {
             on_the_way.push(self.send(row)?);
         }
-        crate::step!(Handed);
+        Step::Handed.reached();
         let outcomes = tokio::select! {
             outcomes = join_all(on_the_way.into_iter().map(OnTheWay::arrive)) => outcomes,
             doubt = self.doubt() => return Err(doubt),
@@ -306,10 +307,10 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        crate::step!(Acknowledged);
+        Step::Acknowledged.reached();
         self.expect_growth(&sent).await?;
         rows::mark(&self.relay.database, &self.cluster, &sent).await?;
-        crate::step!(Marked);
+        Step::Marked.reached();
         failure.map_or(Ok(()), Err)
     }
 

@@ -11,6 +11,7 @@ use crate::{
     database::{Database, Dialect},
     event::now_ns,
     replay::Selection,
+    steps::Step,
 };
 
 /// Beyond it a backlog is only "many": counting it would cost more than knowing it helps.
@@ -269,7 +270,7 @@ pub(super) async fn mark(database: &Database, cluster: &str, sent: &[Sent]) -> s
         .bind(cluster)
         .execute(&mut *transaction)
         .await?;
-    crate::step!(Marking);
+    Step::Marking.reached();
     database.commit(transaction).await
 }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use product_bus::{KafkaArgs, outbox, testing::TestDatabase};
+use product_bus::{KafkaArgs, outbox};
+use product_testing::TestDatabase;
 use serde_json::json;
 use tokio::sync::watch;
 

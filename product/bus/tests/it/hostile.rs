@@ -1,6 +1,7 @@
 //! Messages as nobody should send them, clocks as nobody should set them, a database that goes away.
 
-use product_bus::{database::Dialect, testing::TestDatabase};
+use product_bus::database::Dialect;
+use product_testing::TestDatabase;
 use serde_json::json;
 use uuid::Uuid;
 

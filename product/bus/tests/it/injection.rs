@@ -11,8 +11,8 @@ use product_bus::{
     database::Database,
     outbox,
     steps::{DIE_AT, Step},
-    testing::TestDatabase,
 };
+use product_testing::TestDatabase;
 use serde_json::{Value, json};
 use tokio::{process::Command, sync::Semaphore};
 

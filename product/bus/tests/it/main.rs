@@ -10,7 +10,8 @@ mod replay;
 use std::{collections::BTreeMap, time::Duration};
 
 use bench::{Consumer, Product, TestBroker, messages, until};
-use product_bus::{outbox, testing::TestDatabase};
+use product_bus::outbox;
+use product_testing::TestDatabase;
 use serde_json::json;
 
 /// The numbers of each key, in the order of effects.

@@ -1,6 +1,7 @@
 //! The tables of outbox and inbox go forward and back, with what is in them.
 
-use product_bus::{inbox, outbox, testing::TestDatabase};
+use product_bus::{inbox, outbox};
+use product_testing::TestDatabase;
 use uuid::Uuid;
 
 #[tokio::test]

@@ -1,9 +1,7 @@
 //! What was lost is put back, and what was not is left alone.
 
-use product_bus::{
-    replay::{self, Selection},
-    testing::TestDatabase,
-};
+use product_bus::replay::{self, Selection};
+use product_testing::TestDatabase;
 use serde_json::json;
 
 use crate::bench::{Consumer, Product, TestBroker, messages};

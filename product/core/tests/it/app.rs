@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use product_bus::database::Database;
-use product_bus::testing::TestDatabase;
 use product_core::{Args, Server};
+use product_testing::TestDatabase;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;

@@ -1,7 +1,7 @@
 //! What core publishes keeps the shape that others read.
 
 use product_bus::Event;
-use product_bus::testing::{assert_compatible, published_events};
+use product_testing::{assert_compatible, published_events};
 use serde_json::json;
 
 use crate::app::{TestApp, order};

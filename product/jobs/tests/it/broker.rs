@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use expect_test::expect;
 use product_bus::outbox::{self, Relay};
-use product_bus::testing::{self, TestDatabase};
 use product_bus::{Event, KafkaArgs, Topic};
 use product_jobs::Server;
+use product_testing::TestDatabase;
 use tokio_util::sync::CancellationToken;
 
 use crate::stack::{Stack, done, payment};
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 async fn receivers_that_refuse_and_a_repeated_event_make_each_effect_once() {
     let stack = Stack::refusing(1, 1).await;
     let stop = CancellationToken::new();
-    let (kafka, serving) = testing::kafka().await;
+    let (kafka, serving) = product_testing::kafka().await;
     tokio::spawn(serving);
 
     let mut server = Server::bind(stack.args(kafka.clone())).await.unwrap();

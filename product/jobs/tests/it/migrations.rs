@@ -1,6 +1,6 @@
 //! The tables come and go.
 
-use product_bus::testing::TestDatabase;
+use product_testing::TestDatabase;
 
 #[tokio::test]
 async fn migrations_go_forward_and_back_beside_those_of_others() {

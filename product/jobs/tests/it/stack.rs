@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use product_bus::consumer::{Handler, HandlerError};
 use product_bus::database::Database;
-use product_bus::testing::TestDatabase;
 use product_bus::{Event, KafkaArgs};
 use product_jobs::{Args, Jobs, Receivers, Server};
+use product_testing::TestDatabase;
 use serde_json::json;
 use uuid::Uuid;
 

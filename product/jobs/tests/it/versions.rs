@@ -1,7 +1,7 @@
 //! Today's jobs read yesterday's events.
 
 use product_bus::consumer::HandlerError;
-use product_bus::testing::published_events;
+use product_testing::published_events;
 
 use crate::stack::{Stack, handle, routed};
 

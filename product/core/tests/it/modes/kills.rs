@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use product_bus::KafkaArgs;
 use product_bus::steps::{DIE_AT, Step};
-use product_bus::testing::{self, TestDatabase};
 use product_core::Mode;
+use product_testing::TestDatabase;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -50,7 +50,7 @@ const WITH_SOCKET: &str = r#"export LISTEN_FDS=1 LISTEN_PID=$$; exec "$0" "$@" 3
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_switches_and_kills_lose_and_double_nothing() {
-    let (kafka, serving) = testing::kafka().await;
+    let (kafka, serving) = product_testing::kafka().await;
     let around = Process::start();
     around.spawn(serving);
     let (receiver, acquirer) = (Receiver::start().await, Acquirer::start().await);

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use product_bus::testing::{self, TestDatabase};
 use product_core::{Args, Mode};
 use product_load::receiver;
+use product_testing::TestDatabase;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -80,7 +80,7 @@ pub(crate) type Evidence = BTreeMap<(String, String, String), (i64, i64)>;
 impl Stack {
     pub(crate) async fn start(jobs_mode: Mode, analytics_mode: Mode) -> Stack {
         let stop = CancellationToken::new();
-        let (kafka, serving) = testing::kafka().await;
+        let (kafka, serving) = product_testing::kafka().await;
         // Beside the test's own runtime: where that ends in a panic it would wait for consumers whose broker is gone.
         let around = Process::start();
         around.spawn(serving);

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{
+use product_bus::{
     Event, KafkaArgs,
     broker::{self, Broker},
     database::Database,
@@ -95,7 +95,7 @@ pub async fn kafka() -> (KafkaArgs, BoxFuture<'static, anyhow::Result<()>>) {
 
 /// An event in every shape that any was ever published in: see `product/bus/events/README.md`.
 pub fn published_events() -> Vec<Event> {
-    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/events"));
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../bus/events"));
     let files = std::fs::read_dir(folder).expect("the folder of events").map(|file| file.expect("a file").path());
     let mut events = Vec::new();
     for file in files.filter(|file| file.extension().is_some_and(|extension| extension == "json")) {
