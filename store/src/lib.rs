@@ -24,6 +24,8 @@ mod disk;
 mod error;
 mod faults;
 mod frame;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod holding;
 mod hot;
 mod layout;

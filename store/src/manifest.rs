@@ -14,6 +14,12 @@ use crate::layout::{self, Layout};
 /// Another number: written by a version this one does not understand.
 const FORMAT: u32 = 1;
 
+/// A manifest on disk is `{"crc32c":…,"manifest":…}`: a digit that changed by itself would name a file that is not there, and
+/// the file that is there would be removed as nobody's.
+const BEFORE_CHECKSUM: &str = "{\"crc32c\":";
+const BEFORE_MANIFEST: &str = ",\"manifest\":";
+const AFTER_MANIFEST: &str = "}\n";
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
     format: u32,
@@ -93,7 +99,8 @@ impl Manifest {
             Err(error) => return Err(StoreError::read(format!("read {}", path.display()), error)),
         };
         let damaged = |detail| StoreError::Damaged { path: path.clone(), detail };
-        let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+        let bytes = checked(&bytes).map_err(damaged)?;
+        let manifest: Manifest = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
         match manifest.format {
             FORMAT => Ok(Some(manifest)),
             other => Err(damaged(format!("its format is {other}, this version reads {FORMAT}"))),
@@ -104,10 +111,12 @@ impl Manifest {
     pub(crate) fn store(&self, layout: &Layout, faults: &Faults) -> io::Result<Stored> {
         let path = layout.manifest();
         let temporary = layout::temporary(&path);
-        let bytes = serde_json::to_vec(self)?;
+        let manifest = serde_json::to_string(self)?;
+        let checksum = crc32c::crc32c(manifest.as_bytes());
+        let text = format!("{BEFORE_CHECKSUM}{checksum}{BEFORE_MANIFEST}{manifest}{AFTER_MANIFEST}");
         faults.at(Step::WriteManifest)?;
         let mut file = File::create(&temporary)?;
-        file.write_all(&bytes)?;
+        file.write_all(text.as_bytes())?;
         file.sync_all()?;
         faults.at(Step::RenameManifest)?;
         fs::rename(&temporary, &path)?;
@@ -145,6 +154,24 @@ impl Manifest {
         let files = self.files.iter().map(|file| file.path.clone());
         segments.chain(files).chain(self.replaced.iter().map(|gone| gone.path.clone())).collect()
     }
+}
+
+/// The manifest in what is on the disk, unchanged since it was written.
+fn checked(bytes: &[u8]) -> Result<&[u8], String> {
+    let Some(rest) = bytes.strip_prefix(BEFORE_CHECKSUM.as_bytes()) else {
+        // Written before there was a checksum, or it will not parse.
+        return Ok(bytes);
+    };
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (checksum, rest) = rest.split_at(digits);
+    let manifest = rest
+        .strip_prefix(BEFORE_MANIFEST.as_bytes())
+        .and_then(|rest| rest.strip_suffix(AFTER_MANIFEST.as_bytes()))
+        .ok_or("it ends early")?;
+    if crc32c::crc32c(manifest).to_string().as_bytes() != checksum {
+        return Err("its checksum does not match".to_owned());
+    }
+    Ok(manifest)
 }
 
 /// What became of a manifest that was renamed into place.

@@ -70,7 +70,10 @@ async fn a_manifest_that_makes_no_sense_deletes_nothing() {
     let manifest = folder.path().join("telemetry/manifest.json");
     let good = fs::read(&manifest).unwrap();
     let before = segments(folder.path(), Signal::Traces);
-    let broken = [Some(&good[..good.len() / 2]), Some(b"{\"format\":9}".as_slice()), None];
+    let digit = good.windows(9).position(|bytes| bytes == b"\"number\":").unwrap() + 9;
+    let mut other = good.clone();
+    other[digit] ^= 1;
+    let broken = [Some(&good[..good.len() / 2]), Some(b"{\"format\":9}".as_slice()), Some(&other), None];
     for content in broken {
         match content {
             Some(bytes) => fs::write(&manifest, bytes).unwrap(),
