@@ -43,8 +43,8 @@ impl Delivery {
     }
 
     async fn deliver(&mut self, handover: Handover, stop: &CancellationToken) -> Result<(), Stopped> {
-        let handover = Arc::new(handover);
-        for parcel in self.pack(&handover).await {
+        let (handover, parcels) = self.pack(handover).await;
+        for parcel in parcels {
             self.send(&parcel, stop).await?;
         }
         while let Err(error) = self.cursor.taken(&handover).await {
@@ -54,15 +54,19 @@ impl Delivery {
         Ok(())
     }
 
+    /// Comes back without the rows: a far end that is away for long should not hold them in memory twice.
+    ///
     /// Rows that cannot be packed never can: the fault is ours. They are counted, and the log has them for a while.
-    async fn pack(&self, handover: &Arc<Handover>) -> Vec<Parcel> {
-        let (sink, rows) = (Arc::clone(&self.sink), Arc::clone(handover));
+    async fn pack(&self, mut handover: Handover) -> (Handover, Vec<Parcel>) {
+        let (sink, rows) = (Arc::clone(&self.sink), handover.clone());
+        handover.batches = Vec::new();
         let packed = tokio::task::spawn_blocking(move || sink.pack(&rows)).await;
         let packed = packed.map_err(anyhow::Error::new).flatten();
-        packed.unwrap_or_else(|error| {
+        let parcels = packed.unwrap_or_else(|error| {
             self.account.refused(handover.rows, &format!("{} could not be packed: {error:#}", handover.name));
             Vec::new()
-        })
+        });
+        (handover, parcels)
     }
 
     async fn send(&mut self, parcel: &Parcel, stop: &CancellationToken) -> Result<(), Stopped> {

@@ -56,8 +56,8 @@ pub struct Args {
     #[arg(long, env = "FAULTLINE_CLICKHOUSE_WAIT_MAX_MS", default_value_t = 1_000)]
     pub clickhouse_wait_max_ms: u64,
 
-    /// Rows of one insert, about; more make no better parts and take memory here and there
-    #[arg(long, env = "FAULTLINE_CLICKHOUSE_ROWS_MAX", default_value_t = 100_000)]
+    /// Rows of one insert, about. More make hardly better parts, and each takes some kilobytes of memory here on its way
+    #[arg(long, env = "FAULTLINE_CLICKHOUSE_ROWS_MAX", default_value_t = 30_000)]
     pub clickhouse_rows_max: u64,
 
     /// Of inserts; lz4 costs little on either side, none is for a server on this machine
@@ -78,7 +78,7 @@ pub enum Compression {
 }
 
 /// Bytes of the log read at once: what is unpacked takes about three times that.
-const BYTES_MAX: u64 = 32 << 20;
+const BYTES_MAX: u64 = 16 << 20;
 
 impl Args {
     pub(super) fn portion(&self) -> Portion {
