@@ -30,3 +30,11 @@ ci:
 test-real:
     deploy/testbed/product-tests
     deploy/testbed/collector-tests
+
+# an hour of load, kills and failing sinks, and then the account
+soak:
+    deploy/testbed/soak
+
+# throws bytes at what reads bytes, so many seconds a target
+fuzz seconds="60":
+    fuzz/run {{seconds}}

@@ -6,4 +6,5 @@ mod faults;
 mod operations;
 mod recording;
 mod secrets;
+mod soak;
 mod up;
