@@ -23,9 +23,9 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 use tonic::metadata::MetadataMap;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
-use crate::target::Target;
+use crate::{channel::channel, target::Target};
 
 /// One call, and one export with the library's retries. The collector answers after its fsync, so a loaded disk must
 /// fit in.
@@ -45,17 +45,18 @@ impl Exporters {
     /// Connects later. Call in the context of the runtime that shall carry the connections.
     pub(crate) fn new(target: &Target, resource: &Resource) -> anyhow::Result<Exporters> {
         let wrong = || format!("{} is no address of a collector", target.endpoint);
-        let mut spans = aimed(SpanExporter::builder().with_tonic(), target).build().with_context(wrong)?;
-        let mut logs = aimed(LogExporter::builder().with_tonic(), target).build().with_context(wrong)?;
-        let metrics = MetricExporter::new(target).with_context(wrong)?;
+        let channel = channel(&target.endpoint, target.tls.clone(), EXPORT_MAX).with_context(wrong)?;
+        let mut spans = aimed(SpanExporter::builder().with_tonic(), target, &channel).build().with_context(wrong)?;
+        let mut logs = aimed(LogExporter::builder().with_tonic(), target, &channel).build().with_context(wrong)?;
+        let metrics = MetricExporter::new(target, channel);
         spans.set_resource(resource);
         logs.set_resource(resource); // metrics come with theirs
         Ok(Exporters { spans, logs, metrics })
     }
 }
 
-fn aimed<B: WithExportConfig + WithTonicConfig>(builder: B, target: &Target) -> B {
-    let builder = builder.with_endpoint(target.endpoint.clone()).with_metadata(target.headers.clone());
+fn aimed<B: WithExportConfig + WithTonicConfig>(builder: B, target: &Target, channel: &Channel) -> B {
+    let builder = builder.with_channel(channel.clone()).with_metadata(target.headers.clone());
     builder.with_timeout(EXPORT_MAX).with_retry_policy(RetryPolicy::recommended())
 }
 
@@ -68,10 +69,8 @@ pub(crate) struct MetricExporter {
 }
 
 impl MetricExporter {
-    fn new(target: &Target) -> anyhow::Result<MetricExporter> {
-        let endpoint = Endpoint::from_shared(target.endpoint.clone())?.timeout(EXPORT_MAX);
-        let client = MetricsServiceClient::new(endpoint.connect_lazy());
-        Ok(MetricExporter { client, headers: target.headers.clone() })
+    fn new(target: &Target, channel: Channel) -> MetricExporter {
+        MetricExporter { client: MetricsServiceClient::new(channel), headers: target.headers.clone() }
     }
 
     pub(crate) async fn export(&self, request: ExportMetricsServiceRequest) -> OTelSdkResult {

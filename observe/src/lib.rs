@@ -2,8 +2,8 @@
 //! and W3C context carried through HTTP and Kafka. What a process measures about its domain is its own affair.
 //!
 //! From the source outwards: `source` adapts the SDK to `queue`, which is bounded and paced by the clock;
-//! `delivery` takes batches to the collector through `opentelemetry-otlp` and outlasts its restarts; `counts` keeps
-//! the books around both. `durations` remembers traces for the points of histograms, which have no place of their own
+//! `delivery` takes batches to the collector through `opentelemetry-otlp`, over a `channel` that may have TLS, and outlasts its
+//! restarts; `counts` keeps the books around both. `durations` remembers traces for the points of histograms, which have no place of their own
 //! for them.
 
 pub mod context;
@@ -11,6 +11,7 @@ pub mod db;
 pub mod http;
 mod parent;
 
+mod channel;
 mod counts;
 mod delivery;
 mod durations;

@@ -1,21 +1,29 @@
-//! Where exports go, and the headers that each of them carries: a collector may ask who sends.
+//! Where exports go, and what each of them carries: a collector may ask who sends.
+
+use std::sync::Arc;
 
 use anyhow::Context as _;
+use rustls::ClientConfig;
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
+
+use crate::{Args, channel};
 
 pub(crate) struct Target {
     pub(crate) endpoint: String,
     pub(crate) headers: MetadataMap,
+    /// None: in the clear.
+    pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
 impl Target {
-    /// `headers` as in `OTEL_EXPORTER_OTLP_HEADERS`: `name=value` with commas between, values percent-encoded.
-    pub(crate) fn new(endpoint: &str, headers: Option<&str>) -> anyhow::Result<Target> {
-        Ok(Target { endpoint: endpoint.to_owned(), headers: parse(headers.unwrap_or_default())? })
+    pub(crate) fn new(endpoint: &str, args: &Args) -> anyhow::Result<Target> {
+        let headers = parse(args.otlp_headers.as_deref().unwrap_or_default())?;
+        Ok(Target { endpoint: endpoint.to_owned(), headers, tls: channel::tls(endpoint, args)? })
     }
 }
 
-/// What is wrong is said without the value, which may be a secret.
+/// As in `OTEL_EXPORTER_OTLP_HEADERS`: `name=value` with commas between, values percent-encoded. What is wrong is said without
+/// the value, which may be a secret.
 fn parse(text: &str) -> anyhow::Result<MetadataMap> {
     let mut headers = MetadataMap::new();
     for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {

@@ -89,7 +89,7 @@ pub fn init(service: &str, args: &Args) -> anyhow::Result<Telemetry> {
     let export = match &args.otlp_endpoint {
         Some(endpoint) => {
             let resource = resource(service, &args.service_version, &instance);
-            let target = Target::new(endpoint, args.otlp_headers.as_deref())?;
+            let target = Target::new(endpoint, args)?;
             Some(Export::start(&target, resource, &tallies, Duration::from_millis(args.metric_interval_ms))?)
         }
         None => None,
@@ -309,6 +309,9 @@ mod tests {
         Args {
             otlp_endpoint,
             otlp_headers: None,
+            otlp_certificate: None,
+            otlp_client_certificate: None,
+            otlp_client_key: None,
             service_version: "1".to_owned(),
             log_filter: "info".to_owned(),
             counts_dir: None,
