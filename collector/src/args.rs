@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::sinks;
+use crate::{kafka_in, sinks};
 
 /// Settings of `faultline collector`.
 #[derive(clap::Args, Clone, Debug)]
@@ -29,6 +29,9 @@ pub struct Args {
 
     #[command(flatten)]
     pub limits: Limits,
+
+    #[command(flatten)]
+    pub kafka_in: kafka_in::Args,
 
     #[command(flatten)]
     pub store: store::Args,

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use bytes::Bytes;
 use model::{Converted, Rejected, Signal};
 use store::{Filled, Full, StoreError, Writer};
 use tokio::sync::Semaphore;
@@ -13,6 +14,7 @@ use crate::access::Access;
 use crate::args::Limits;
 use crate::compression::Compression;
 use crate::gate::{Gate, Lease};
+use crate::kafka_in;
 use crate::media::Encoding;
 use crate::notice::Notices;
 use crate::port::PortCounts;
@@ -38,6 +40,8 @@ pub(crate) struct Collector {
     pub stopping: AtomicBool,
     /// One a sink and signal.
     pub accounts: Vec<Arc<Account>>,
+    /// None when nothing is read from Kafka.
+    pub kafka_in: Option<Arc<kafka_in::Account>>,
     pub limits: Limits,
     notices: Notices,
     decoders: Arc<Semaphore>,
@@ -48,7 +52,7 @@ pub(crate) struct Received {
     pub signal: Signal,
     pub encoding: Encoding,
     pub compression: Compression,
-    pub body: Vec<u8>,
+    pub body: Bytes,
     /// The room `body` takes.
     pub lease: Lease,
 }
@@ -57,7 +61,13 @@ pub(crate) struct Received {
 type Decoded = (Result<Filled, StoreError>, Rejected);
 
 impl Collector {
-    pub(crate) fn new(writer: Writer, access: Access, accounts: Vec<Arc<Account>>, limits: Limits) -> Arc<Collector> {
+    pub(crate) fn new(
+        writer: Writer,
+        access: Access,
+        accounts: Vec<Arc<Account>>,
+        kafka_in: Option<Arc<kafka_in::Account>>,
+        limits: Limits,
+    ) -> Arc<Collector> {
         Arc::new(Collector {
             writer,
             access,
@@ -67,6 +77,7 @@ impl Collector {
             decoding: Arc::default(),
             stopping: AtomicBool::new(false),
             accounts,
+            kafka_in,
             notices: Notices::default(),
             decoders: Arc::new(Semaphore::new(limits.decoders_max())),
             limits,

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use bytes::Bytes;
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 
 use crate::gate::Lease;
@@ -37,7 +38,7 @@ impl Compression {
     }
 
     /// The bytes as they were before compression, with room for them taken from the lease.
-    pub(crate) fn inflate(self, body: Vec<u8>, bytes_max: usize, lease: &mut Lease) -> Result<Vec<u8>, Refusal> {
+    pub(crate) fn inflate(self, body: Bytes, bytes_max: usize, lease: &mut Lease) -> Result<Bytes, Refusal> {
         let inflated = match self {
             Compression::Identity => return Ok(body),
             Compression::Gzip => drain("gzip", MultiGzDecoder::new(&body[..]), bytes_max, lease)?,
@@ -51,7 +52,7 @@ impl Compression {
             }
         };
         lease.shrink(body.len());
-        Ok(inflated)
+        Ok(inflated.into())
     }
 }
 
@@ -88,12 +89,12 @@ mod tests {
         encoder.finish().expect("writes to memory")
     }
 
-    fn inflate(name: &str, body: Vec<u8>, limits: Limits) -> (Result<Vec<u8>, Refusal>, usize) {
+    fn inflate(name: &str, body: Vec<u8>, limits: Limits) -> (Result<Bytes, Refusal>, usize) {
         let gate = Gate::new(&limits);
         let mut lease = gate.enter(None).expect("empty gate");
         lease.grow(body.len()).expect("room for the body");
         let compression = Compression::from_name(name).expect("known name");
-        let inflated = compression.inflate(body, limits.otlp_request_bytes_max, &mut lease);
+        let inflated = compression.inflate(body.into(), limits.otlp_request_bytes_max, &mut lease);
         (inflated, gate.in_flight().bytes)
     }
 
@@ -111,7 +112,7 @@ mod tests {
         ];
         for (name, body) in encoded {
             let (inflated, held) = inflate(name, body, test_limits());
-            assert_eq!(inflated.as_ref(), Ok(&text), "{name}");
+            assert_eq!(inflated, Ok(text.clone().into()), "{name}");
             assert_eq!(held, text.len(), "{name}: the lease covers the inflated bytes alone");
         }
     }

@@ -68,6 +68,13 @@ impl Gate {
         Ok(Lease { gate: Arc::clone(self), client, bytes, _request: request })
     }
 
+    /// A place and room for something that is here already and can wait: nothing is refused when there is none.
+    pub(crate) fn admit(self: &Arc<Gate>, bytes: usize) -> Option<Lease> {
+        let request = Arc::clone(&self.requests).try_acquire_owned().ok()?;
+        let bytes = Arc::clone(&self.bytes).try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()?;
+        Some(Lease { gate: Arc::clone(self), client: None, bytes, _request: request })
+    }
+
     pub(crate) fn in_flight(&self) -> InFlight {
         InFlight {
             requests: self.requests_max - self.requests.available_permits(),
@@ -90,6 +97,15 @@ impl Gate {
 }
 
 impl Lease {
+    /// For one attempt at what this one has a place and room for.
+    pub(crate) fn attempt(&self) -> Result<Lease, Refusal> {
+        let (requests, bytes) = (Arc::clone(&self.gate.requests), Arc::clone(&self.gate.bytes));
+        let (Ok(request), Ok(bytes)) = (requests.try_acquire_many_owned(0), bytes.try_acquire_many_owned(0)) else {
+            return Err(self.gate.too_many_bytes());
+        };
+        Ok(Lease { gate: Arc::clone(&self.gate), client: None, bytes, _request: request })
+    }
+
     /// Takes room for that many more bytes.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
         let taken =
@@ -130,6 +146,18 @@ mod tests {
         drop((first, second));
         let held = gate.in_flight();
         assert_eq!((held.bytes, held.requests, held.bytes_refused, held.requests_refused), (0, 0, 1, 0));
+    }
+
+    #[test]
+    fn what_can_wait_is_not_refused_and_an_attempt_holds_nothing() {
+        let gate = Gate::new(&Limits { otlp_in_flight_bytes_max: 100, otlp_requests_max: 2, ..test_limits() });
+        let held = gate.admit(80).expect("the gate is empty");
+        assert!(gate.admit(30).is_none());
+        let attempt = held.attempt().expect("its room is taken already");
+        let seen = gate.in_flight();
+        assert_eq!((seen.bytes, seen.requests, seen.bytes_refused, seen.requests_refused), (80, 1, 0, 0));
+        drop((held, attempt));
+        assert_eq!((gate.in_flight().bytes, gate.in_flight().requests), (0, 0));
     }
 
     #[test]

@@ -99,7 +99,7 @@ async fn receive(collector: &Collector, signal: Signal, request: Request) -> Res
         return Err(Refusal::Malformed(format!("the message announces {length} bytes and {found} arrived")));
     }
     body.drain(..PREFIX_BYTES);
-    Ok(Received { signal, encoding: Encoding::Protobuf, compression, body, lease })
+    Ok(Received { signal, encoding: Encoding::Protobuf, compression, body: body.into(), lease })
 }
 
 fn success(message: Vec<u8>) -> Response<Body> {

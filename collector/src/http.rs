@@ -43,7 +43,7 @@ async fn receive(collector: &Collector, signal: Signal, head: &Parts, body: Body
         Err(refusal) => return Err(turn_away(collector, head, refusal, incoming).await),
     };
     match incoming.read_all(collector.limits.otlp_request_bytes_max, &mut lease).await {
-        Ok(body) => Ok(Received { signal, encoding, compression, body, lease }),
+        Ok(body) => Ok(Received { signal, encoding, compression, body: body.into(), lease }),
         Err((refusal, incoming)) => {
             drop(lease);
             Err(turn_away(collector, head, refusal, incoming).await)

@@ -2,8 +2,9 @@
 //!
 //! A request comes over a connection (`connections`, `port`, `silence`) from somebody who may send (`access`), is read within its
 //! limits (`gate`, `incoming`), understood by its protocol (`grpc`, `http`), turned into Arrow and appended to the store
-//! (`collector`), and answered once the rows survive a power loss. What the process says about itself is in `watch`. Where rows
-//! rest is the store's affair; what the bytes mean is the model's. Behind all that, `sinks` read the log and send it on.
+//! (`collector`), and answered once the rows survive a power loss. What waits in Kafka goes the same way (`kafka_in`). What the
+//! process says about itself is in `watch`. Where rows rest is the store's affair; what the bytes mean is the model's. Behind all
+//! that, `sinks` read the log and send it on.
 
 mod access;
 mod answer;
@@ -15,6 +16,7 @@ mod gate;
 mod grpc;
 mod http;
 mod incoming;
+mod kafka_in;
 mod media;
 mod notice;
 mod port;
@@ -26,5 +28,6 @@ mod sinks;
 mod watch;
 
 pub use args::{Access, Args, Limits, Secret};
+pub use kafka_in::Args as KafkaInArgs;
 pub use server::{Server, run};
 pub use sinks::Args as SinkArgs;

@@ -1,4 +1,4 @@
-//! Starts the parts in order and stops them in reverse: listeners, requests in flight, sinks and compaction, store.
+//! Starts the parts in order and stops them in reverse: listeners and Kafka in, requests in flight, sinks and compaction, store.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,6 +13,7 @@ use tracing::{error, info};
 
 use crate::access::Access;
 use crate::collector::Collector;
+use crate::kafka_in::KafkaIn;
 use crate::port::{Listening, PortCounts};
 use crate::sinks::Sinks;
 use crate::{Args, connections, routes, watch};
@@ -27,6 +28,7 @@ pub struct Server {
     grpc: Bound,
     http: Bound,
     probe: Option<Bound>,
+    kafka_in: Option<KafkaIn>,
     collector: Arc<Collector>,
     sinks: Sinks,
 }
@@ -41,6 +43,7 @@ impl Server {
     /// recovery.
     pub async fn bind(args: Args) -> anyhow::Result<Server> {
         let access = Access::read(&args.access)?;
+        let kafka_in = KafkaIn::new(&args.kafka_in, &args.sinks)?;
         let grpc = Bound::to(args.otlp_grpc, "--otlp-grpc").await?;
         let http = Bound::to(args.otlp_http, "--otlp-http").await?;
         let probe = match args.otlp_probe {
@@ -57,8 +60,9 @@ impl Server {
         let folder = args.store.data_dir.display().to_string();
         let writer = Writer::open(args.store).await.with_context(|| format!("could not open the store in {folder}"))?;
         let sinks = Sinks::open(&args.sinks, &writer).await?;
-        let collector = Collector::new(writer, access, sinks.accounts(), args.limits);
-        Ok(Server { grpc, http, probe, collector, sinks })
+        let reading = kafka_in.as_ref().map(KafkaIn::account);
+        let collector = Collector::new(writer, access, sinks.accounts(), reading, args.limits);
+        Ok(Server { grpc, http, probe, kafka_in, collector, sinks })
     }
 
     pub fn grpc_address(&self) -> SocketAddr {
@@ -75,7 +79,7 @@ impl Server {
     }
 
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Server { grpc, http, probe, collector, sinks } = self;
+        let Server { grpc, http, probe, kafka_in, collector, sinks } = self;
         watch::export(&collector, &opentelemetry::global::meter("faultline.collector"));
         grpc.announce("OTLP/gRPC");
         http.announce("OTLP/HTTP");
@@ -101,6 +105,11 @@ impl Server {
         tokio::join!(
             connections::serve(port(grpc, grpc_counts), router.clone(), collector.limits.clone(), stop.clone()),
             connections::serve(port(http, http_counts), router, collector.limits.clone(), stop.clone()),
+            async {
+                if let Some(kafka_in) = kafka_in {
+                    kafka_in.run(Arc::clone(&collector), stop.clone()).await;
+                }
+            },
             async {
                 stop.cancelled().await;
                 collector.stopping.store(true, Ordering::Relaxed);

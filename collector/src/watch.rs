@@ -23,6 +23,7 @@ use std::sync::Arc;
 use crate::access::ClientCounts;
 use crate::collector::Collector;
 use crate::gate::InFlight;
+use crate::kafka_in;
 use crate::port::Port;
 use crate::sinks::Progress;
 
@@ -36,6 +37,8 @@ pub(crate) struct Seen {
     pub decoders: Decoders,
     /// One a sink and signal; empty without sinks.
     pub sinks: Vec<Progress>,
+    /// None when nothing is read from Kafka.
+    pub kafka_in: Option<kafka_in::Progress>,
 }
 
 /// Those that decode off the async threads.
@@ -75,13 +78,14 @@ impl Seen {
             clients: collector.access.client_counts(),
             decoders: Decoders { busy, busy_max: collector.limits.decoders_max(), busy_ms },
             sinks,
+            kafka_in: collector.kafka_in.as_ref().map(|account| account.progress()),
         }
     }
 
     /// Every queue a request can meet, in the order it meets them. Beyond the connections more wait in the kernel, so none of
     /// them is refused; who waits for a decoder has a place among the requests.
     pub(crate) fn queues(&self) -> Vec<Queue> {
-        let Seen { in_flight, store, decoders, .. } = self;
+        let Seen { in_flight, store, decoders, kafka_in, .. } = self;
         let queue = |name, length: u64, capacity: u64, refused| Queue { name, length, capacity, refused };
         let mut queues: Vec<_> =
             self.ports.iter().map(|port| queue(port.queue, port.open as u64, port.open_max as u64, 0)).collect();
@@ -95,6 +99,9 @@ impl Seen {
             queue("in_flight_bytes", in_flight.bytes as u64, in_flight.bytes_max as u64, in_flight.bytes_refused),
             queue("decoders", decoders.busy as u64, decoders.busy_max as u64, 0),
         ]);
+        // What finds it full waits in Kafka.
+        queues
+            .extend(kafka_in.iter().map(|of| queue("kafka_in_messages", of.in_hand as u64, of.in_hand_max as u64, 0)));
         // The store counts what it refuses by signal, whichever of its limits was met.
         queues.extend(store.signals.iter().map(|of| {
             queue(unwritten_requests(of.signal), of.unwritten_requests, of.unwritten_requests_max, of.refused)

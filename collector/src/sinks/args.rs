@@ -32,6 +32,13 @@ pub struct Args {
 }
 
 impl Args {
+    /// Whether telemetry goes to that topic of those Kafka brokers. Of two names of one broker we cannot tell.
+    pub(crate) fn sends_to(&self, servers: &str, topic: &str) -> anyhow::Result<bool> {
+        let Some(ours) = &self.kafka.kafka_out_servers else { return Ok(false) };
+        let same = ours.split(',').any(|our| servers.split(',').any(|their| our.trim() == their.trim()));
+        Ok(same && kafka::topics(&self.kafka.kafka_out_topics)?.values().any(|our| our == topic))
+    }
+
     pub(super) fn timeout(&self) -> Duration {
         Duration::from_secs(self.sink_timeout_seconds.max(1))
     }

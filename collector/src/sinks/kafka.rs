@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use model::Signal;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::RDKafkaErrorCode;
@@ -123,18 +123,21 @@ impl Kafka {
     }
 }
 
-fn topics(settings: &[String]) -> anyhow::Result<HashMap<Signal, String>> {
+/// Of each signal, by what is set where it is not the usual one.
+pub(crate) fn topics(settings: &[String]) -> anyhow::Result<HashMap<Signal, String>> {
     let defaults = [(Signal::Traces, "otlp_spans"), (Signal::Logs, "otlp_logs"), (Signal::Metrics, "otlp_metrics")];
     let mut topics: HashMap<Signal, String> =
         defaults.into_iter().map(|(signal, topic)| (signal, topic.to_owned())).collect();
     for entry in settings {
         let (name, topic) = entry.split_once('=').with_context(|| format!("{entry:?} is not SIGNAL=TOPIC"))?;
-        let Some(signal) = Signal::ALL.into_iter().find(|signal| signal.name() == name) else {
-            bail!("{name:?} is no signal; there are traces, logs and metrics");
-        };
-        topics.insert(signal, topic.to_owned());
+        topics.insert(signal_of(name)?, topic.to_owned());
     }
     Ok(topics)
+}
+
+pub(crate) fn signal_of(name: &str) -> anyhow::Result<Signal> {
+    let signal = Signal::ALL.into_iter().find(|signal| signal.name() == name);
+    signal.with_context(|| format!("{name:?} is no signal; there are traces, logs and metrics"))
 }
 
 #[cfg(test)]

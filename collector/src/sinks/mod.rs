@@ -25,12 +25,13 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use account::{Account, Progress};
 pub use args::Args;
+pub(crate) use kafka::{signal_of, topics as kafka_topics};
+pub(crate) use pace::Pace;
 
 use self::clickhouse::{ClickHouse, Part};
 use delivery::Delivery;
 use kafka::Kafka;
 use otlp::Otlp;
-use pace::Pace;
 
 /// A far end.
 #[allow(clippy::large_enum_variant, reason = "there are a few, each behind an Arc")]
@@ -159,7 +160,7 @@ impl Sinks {
 }
 
 fn delivery(sink: &Arc<Sink>, cursor: Cursor, account: Arc<Account>, args: &Args) -> Delivery {
-    Delivery { sink: Arc::clone(sink), cursor, account, pace: Pace::new(args) }
+    Delivery { sink: Arc::clone(sink), cursor, account, pace: Pace::new(args.retry_min(), args.retry_max()) }
 }
 
 fn sinks(args: &Args) -> anyhow::Result<Vec<Sink>> {

@@ -1,26 +1,24 @@
-//! When a sink that failed tries again: later each time, up to a limit, and not in step with others.
+//! When what failed is tried again: later each time, up to a limit, and not in step with others.
 
 use std::time::Duration;
-
-use super::Args;
 
 /// Doublings after which the limit is reached whatever the settings are.
 const DOUBLINGS_MAX: u32 = 20;
 
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     min: Duration,
     max: Duration,
     failures: u32,
 }
 
 impl Pace {
-    pub(super) fn new(args: &Args) -> Pace {
-        Pace { min: args.retry_min(), max: args.retry_max(), failures: 0 }
+    pub(crate) fn new(min: Duration, max: Duration) -> Pace {
+        Pace { min, max, failures: 0 }
     }
 
     /// The wait after one more failure. `after` is what the far end asked for, which counts when it is longer.
-    pub(super) fn failed(&mut self, after: Option<Duration>) -> Duration {
+    pub(crate) fn failed(&mut self, after: Option<Duration>) -> Duration {
         let wait = self.min.saturating_mul(1 << self.failures.min(DOUBLINGS_MAX)).min(self.max);
         self.failures += 1;
         // Half of it is certain, the other half is chance.
@@ -36,11 +34,10 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sinks::args::test_args;
 
     #[test]
     fn waits_grow_to_the_limit_and_start_again_after_a_success() {
-        let mut pace = Pace::new(&test_args(&["--sink-retry-min-ms=100", "--sink-retry-max-ms=1000"]));
+        let mut pace = Pace::new(Duration::from_millis(100), Duration::from_secs(1));
         for most in [100, 200, 400, 800, 1000, 1000] {
             let wait = pace.failed(None).as_millis();
             assert!(wait <= most && wait >= most / 2, "{wait} of {most}");
@@ -52,7 +49,7 @@ mod tests {
 
     #[test]
     fn a_wait_that_was_asked_for_is_kept() {
-        let mut pace = Pace::new(&test_args(&[]));
+        let mut pace = Pace::new(Duration::from_millis(500), Duration::from_secs(30));
         assert_eq!(pace.failed(Some(Duration::from_secs(90))), Duration::from_secs(90));
         assert!(pace.failed(Some(Duration::ZERO)) >= Duration::from_millis(500), "and ours when it is longer");
     }

@@ -65,8 +65,9 @@ fn answer(collector: &Collector, good: fn(Condition) -> bool) -> (StatusCode, Js
         "in_flight": seen.in_flight,
         "connections": seen.ports,
         "decoders": seen.decoders,
-        // One that fails is told here and changes nothing above: receiving goes on.
+        // What of these fails is told here and changes nothing above: receiving goes on.
         "sinks": seen.sinks,
+        "kafka_in": seen.kafka_in,
     });
     (code, Json(report))
 }
@@ -121,6 +122,7 @@ mod tests {
             clients: Vec::new(),
             decoders: Decoders { busy: 0, busy_max: 2, busy_ms: 0 },
             sinks: Vec::new(),
+            kafka_in: None,
         };
         change(&mut seen);
         let (condition, reasons) = judge(&seen, limits.stuck_time_min(), false);

@@ -5,6 +5,7 @@ use model::Signal;
 use store::Lag;
 
 use super::{Outcome, Seen};
+use crate::kafka_in::TopicProgress;
 
 /// Tells one value with its labels.
 pub(crate) type Tell<'a> = &'a mut dyn FnMut(u64, &[(&'static str, &str)]);
@@ -33,6 +34,8 @@ const WORKER: &str = "faultline.worker";
 const CLIENT: &str = "faultline.client";
 const PORT: &str = "faultline.port";
 const SINK: &str = "sink.name";
+const STATE: &str = "faultline.state";
+const TOPIC: &str = "messaging.destination.name";
 
 pub(crate) const MEASURES: &[Measure] = &[
     Measure {
@@ -201,7 +204,59 @@ pub(crate) const MEASURES: &[Measure] = &[
         kind: Kind::Gauge,
         read: |seen, tell| each_lag(seen, tell, |lag| lag.lost_rows),
     },
+    Measure {
+        name: "faultline.collector.kafka_in.messages",
+        unit: "{message}",
+        help: "Messages read from each topic by outcome: kept (durable), or dead_lettered because they never can be",
+        kind: Kind::Counter,
+        read: |seen, tell| {
+            for of in topics(seen) {
+                tell(of.kept, &[(TOPIC, &of.topic), (SIGNAL, of.signal), (OUTCOME, "kept")]);
+                tell(of.dead_lettered, &[(TOPIC, &of.topic), (SIGNAL, of.signal), (OUTCOME, "dead_lettered")]);
+            }
+        },
+    },
+    Measure {
+        name: "faultline.collector.kafka_in.failures",
+        unit: "{attempt}",
+        help: "Attempts to keep a message, or to put it among the dead letters, that are made again",
+        kind: Kind::Counter,
+        read: |seen, tell| each_topic(seen, tell, |of| of.failures),
+    },
+    Measure {
+        name: "faultline.collector.kafka_in.lag",
+        unit: "{message}",
+        help: "Messages of our partitions that are neither durable nor among the dead letters, as of a second ago",
+        kind: Kind::Gauge,
+        read: |seen, tell| each_topic(seen, tell, |of| of.lag),
+    },
+    Measure {
+        name: "faultline.collector.kafka_in.partitions",
+        unit: "{partition}",
+        help: "Partitions of each topic that are ours; the rest of the group has the others",
+        kind: Kind::Gauge,
+        read: |seen, tell| each_topic(seen, tell, |of| of.partitions),
+    },
+    Measure {
+        name: "faultline.collector.kafka_in.state",
+        unit: "1",
+        help: "1 for the state of each topic: works, waits (for room here), fails (no broker), no topic; /health has the reason",
+        kind: Kind::Gauge,
+        read: |seen, tell| {
+            for of in topics(seen) {
+                tell(1, &[(TOPIC, &of.topic), (SIGNAL, of.signal), (STATE, of.state)]);
+            }
+        },
+    },
 ];
+
+fn topics(seen: &Seen) -> impl Iterator<Item = &TopicProgress> {
+    seen.kafka_in.iter().flat_map(|reading| &reading.topics)
+}
+
+fn each_topic(seen: &Seen, tell: Tell<'_>, value: fn(&TopicProgress) -> u64) {
+    topics(seen).for_each(|of| tell(value(of), &[(TOPIC, &of.topic), (SIGNAL, of.signal)]));
+}
 
 fn each_lag(seen: &Seen, tell: Tell<'_>, value: fn(&Lag) -> u64) {
     for of in &seen.sinks {

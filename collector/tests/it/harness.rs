@@ -255,12 +255,12 @@ pub(crate) fn traces(spans: Vec<Span>) -> ExportTraceServiceRequest {
 }
 
 /// Waits until it holds, by asking again whenever the runtime has nothing better to do.
-pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, holds: impl FnMut() -> F) {
+pub(crate) async fn eventually(what: &str, holds: impl AsyncFnMut() -> bool) {
     within(PATIENCE, what, holds).await;
 }
 
 /// The same for what takes its time.
-pub(crate) async fn within<F: Future<Output = bool>>(time: Duration, what: &str, mut holds: impl FnMut() -> F) {
+pub(crate) async fn within(time: Duration, what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !holds().await {
             tokio::task::yield_now().await;

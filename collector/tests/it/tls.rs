@@ -23,14 +23,14 @@ use crate::harness::{TRACES, TestCollector, call_over, eventually, framed, reque
 const PROTOBUF: [(&str, &str); 1] = [("content-type", "application/x-protobuf")];
 
 /// Somebody whose signature is trusted, and a folder for what it signs.
-struct Authority {
+pub(crate) struct Authority {
     folder: TempDir,
     root: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Authority {
+    pub(crate) fn new() -> Authority {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(Vec::<String>::new()).expect("no names are valid names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -41,12 +41,12 @@ impl Authority {
         Authority { folder, root, issuer: Issuer::new(params, key) }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Signs a certificate for `host` and writes `<name>.pem` and `<name>.key`.
-    fn sign(&self, name: &str, host: &str) {
+    pub(crate) fn sign(&self, name: &str, host: &str) {
         let key = KeyPair::generate().expect("a key");
         let params = CertificateParams::new(vec![host.to_owned()]).expect("a valid name");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
@@ -55,7 +55,7 @@ impl Authority {
     }
 
     /// The settings of a collector with the certificate of that name.
-    fn settings(&self, name: &str) -> Vec<String> {
+    pub(crate) fn settings(&self, name: &str) -> Vec<String> {
         let (certificate, key) = (self.path(&format!("{name}.pem")), self.path(&format!("{name}.key")));
         vec![format!("--otlp-tls-cert={}", certificate.display()), format!("--otlp-tls-key={}", key.display())]
     }
