@@ -7,6 +7,7 @@ mod cors;
 mod exporters;
 mod far_end;
 mod harness;
+mod itself;
 mod kafka;
 mod kafka_in;
 mod limits;
