@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::sinks;
+use crate::{derive, sinks};
 
 /// Settings of `faultline collector`.
 #[derive(clap::Args, Clone, Debug)]
@@ -35,6 +35,9 @@ pub struct Args {
 
     #[command(flatten)]
     pub sinks: sinks::Args,
+
+    #[command(flatten)]
+    pub derived: derive::Args,
 }
 
 /// Who may send. Everybody who reaches the ports, as long as none of this is set.

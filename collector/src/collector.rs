@@ -16,8 +16,8 @@ use crate::gate::{Gate, Lease};
 use crate::media::Encoding;
 use crate::notice::Notices;
 use crate::port::PortCounts;
+use crate::readers::Reports;
 use crate::refusal::Refusal;
-use crate::sinks::Account;
 use crate::watch::{AtWork, Counts};
 
 /// Plain bodies up to this size are decoded where they are. At under a microsecond a record that is some 30 us, less than two
@@ -36,8 +36,8 @@ pub(crate) struct Collector {
     pub decoding: Arc<AtWork>,
     /// Told to stop.
     pub stopping: AtomicBool,
-    /// One a sink and signal.
-    pub accounts: Vec<Arc<Account>>,
+    /// What those say who read the log behind it.
+    pub readers: Reports,
     pub limits: Limits,
     notices: Notices,
     decoders: Arc<Semaphore>,
@@ -57,7 +57,7 @@ pub(crate) struct Received {
 type Decoded = (Result<Filled, StoreError>, Rejected);
 
 impl Collector {
-    pub(crate) fn new(writer: Writer, access: Access, accounts: Vec<Arc<Account>>, limits: Limits) -> Arc<Collector> {
+    pub(crate) fn new(writer: Writer, access: Access, readers: Reports, limits: Limits) -> Arc<Collector> {
         Arc::new(Collector {
             writer,
             access,
@@ -66,7 +66,7 @@ impl Collector {
             ports: [PortCounts::grpc(&limits), PortCounts::http(&limits)].map(Arc::new),
             decoding: Arc::default(),
             stopping: AtomicBool::new(false),
-            accounts,
+            readers,
             notices: Notices::default(),
             decoders: Arc::new(Semaphore::new(limits.decoders_max())),
             limits,

@@ -3,7 +3,8 @@
 //! A request comes over a connection (`connections`, `port`, `silence`) from somebody who may send (`access`), is read within its
 //! limits (`gate`, `incoming`), understood by its protocol (`grpc`, `http`), turned into Arrow and appended to the store
 //! (`collector`), and answered once the rows survive a power loss. What the process says about itself is in `watch`. Where rows
-//! rest is the store's affair; what the bytes mean is the model's. Behind all that, `sinks` read the log and send it on.
+//! rest is the store's affair; what the bytes mean is the model's. Behind all that are the `readers` of the log: `sinks` send it
+//! on, `derive` makes metrics of spans.
 
 mod access;
 mod answer;
@@ -11,6 +12,7 @@ mod args;
 mod collector;
 mod compression;
 mod connections;
+mod derive;
 mod gate;
 mod grpc;
 mod http;
@@ -18,13 +20,16 @@ mod incoming;
 mod media;
 mod notice;
 mod port;
+mod readers;
 mod refusal;
 mod routes;
 mod server;
 mod silence;
 mod sinks;
+mod spans;
 mod watch;
 
 pub use args::{Access, Args, Limits, Secret};
+pub use derive::{Args as DerivedArgs, Unit as SpanMetricsUnit};
 pub use server::{Server, run};
 pub use sinks::Args as SinkArgs;

@@ -19,9 +19,11 @@ pub(crate) use prometheus::metrics;
 pub(crate) use summary::summarize;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::access::ClientCounts;
 use crate::collector::Collector;
+use crate::derive;
 use crate::gate::InFlight;
 use crate::port::Port;
 use crate::sinks::Progress;
@@ -34,8 +36,9 @@ pub(crate) struct Seen {
     pub ports: [Port; 2],
     pub clients: Vec<ClientCounts>,
     pub decoders: Decoders,
-    /// One a sink and signal; empty without sinks.
+    /// One a reader of the log and signal; empty without any.
     pub sinks: Vec<Progress>,
+    pub derived: Option<Arc<derive::Counts>>,
 }
 
 /// Those that decode off the async threads.
@@ -66,7 +69,7 @@ impl Seen {
     pub(crate) fn of(collector: &Collector) -> Seen {
         let (busy, busy_ms) = collector.decoding.count_and_oldest_ms();
         let store = collector.writer.status();
-        let sinks = collector.accounts.iter().map(|account| account.progress(&store.cursors)).collect();
+        let sinks = collector.readers.accounts.iter().map(|account| account.progress(&store.cursors)).collect();
         Seen {
             counts: Arc::clone(&collector.counts),
             in_flight: collector.gate.in_flight(),
@@ -75,6 +78,7 @@ impl Seen {
             clients: collector.access.client_counts(),
             decoders: Decoders { busy, busy_max: collector.limits.decoders_max(), busy_ms },
             sinks,
+            derived: collector.readers.derived.clone(),
         }
     }
 
@@ -105,6 +109,10 @@ impl Seen {
             // Beyond its capacity the oldest leave, which the sinks count; nobody is refused because of it.
             queue("held_bytes", store.held_bytes, store.held_bytes_max, 0),
         ]);
+        if let Some(of) = &self.derived {
+            let waiting = of.waiting.load(Relaxed);
+            queues.push(queue("service_graph_requests", waiting, of.waiting_max, of.dropped.load(Relaxed)));
+        }
         queues
     }
 

@@ -25,12 +25,12 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use account::{Account, Progress};
 pub use args::Args;
+pub(crate) use pace::Pace;
 
 use self::clickhouse::{ClickHouse, Part};
 use delivery::Delivery;
 use kafka::Kafka;
 use otlp::Otlp;
-use pace::Pace;
 
 /// A far end.
 #[allow(clippy::large_enum_variant, reason = "there are a few, each behind an Arc")]

@@ -8,19 +8,19 @@ use super::Args;
 const DOUBLINGS_MAX: u32 = 20;
 
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     min: Duration,
     max: Duration,
     failures: u32,
 }
 
 impl Pace {
-    pub(super) fn new(args: &Args) -> Pace {
+    pub(crate) fn new(args: &Args) -> Pace {
         Pace { min: args.retry_min(), max: args.retry_max(), failures: 0 }
     }
 
     /// The wait after one more failure. `after` is what the far end asked for, which counts when it is longer.
-    pub(super) fn failed(&mut self, after: Option<Duration>) -> Duration {
+    pub(crate) fn failed(&mut self, after: Option<Duration>) -> Duration {
         let wait = self.min.saturating_mul(1 << self.failures.min(DOUBLINGS_MAX)).min(self.max);
         self.failures += 1;
         // Half of it is certain, the other half is chance.
@@ -28,7 +28,7 @@ impl Pace {
         after.map_or(wait, |after| after.max(wait))
     }
 
-    pub(super) fn succeeded(&mut self) {
+    pub(crate) fn succeeded(&mut self) {
         self.failures = 0;
     }
 }

@@ -121,6 +121,7 @@ mod tests {
             clients: Vec::new(),
             decoders: Decoders { busy: 0, busy_max: 2, busy_ms: 0 },
             sinks: Vec::new(),
+            derived: None,
         };
         change(&mut seen);
         let (condition, reasons) = judge(&seen, limits.stuck_time_min(), false);

@@ -1,5 +1,7 @@
 //! Every figure of the collector, once: its name, unit and help, and where it is read. `/metrics` and the exporter tell the same.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use model::Signal;
 
 use store::Lag;
@@ -33,6 +35,7 @@ const WORKER: &str = "faultline.worker";
 const CLIENT: &str = "faultline.client";
 const PORT: &str = "faultline.port";
 const SINK: &str = "sink.name";
+const DERIVED: &str = "faultline.derived";
 
 pub(crate) const MEASURES: &[Measure] = &[
     Measure {
@@ -200,6 +203,44 @@ pub(crate) const MEASURES: &[Measure] = &[
         help: "Rows that left the disk before the sink took them, ever",
         kind: Kind::Gauge,
         read: |seen, tell| each_lag(seen, tell, |lag| lag.lost_rows),
+    },
+    Measure {
+        name: "faultline.collector.derived.series",
+        unit: "{series}",
+        help: "Series of the metrics made of spans, and edges of the service graph",
+        kind: Kind::Gauge,
+        read: |seen, tell| {
+            if let Some(of) = &seen.derived {
+                tell(of.span_series.load(Relaxed), &[(DERIVED, "span_metrics")]);
+                tell(of.edge_series.load(Relaxed), &[(DERIVED, "service_graph")]);
+            }
+        },
+    },
+    Measure {
+        name: "faultline.collector.derived.overflowed",
+        unit: "{item}",
+        help: "Spans and requests that were counted in the series otel.metric.overflow, since the counting began",
+        kind: Kind::Gauge,
+        read: |seen, tell| {
+            if let Some(of) = &seen.derived {
+                tell(of.spans_overflowed.load(Relaxed), &[(DERIVED, "span_metrics")]);
+                tell(of.edges_overflowed.load(Relaxed), &[(DERIVED, "service_graph")]);
+            }
+        },
+    },
+    Measure {
+        name: "faultline.collector.derived.untold",
+        unit: "{round}",
+        help: "Intervals whose points the store had no room for; the next ones have what was counted in them",
+        kind: Kind::Counter,
+        read: |seen, tell| seen.derived.iter().for_each(|of| tell(of.untold.load(Relaxed), &[])),
+    },
+    Measure {
+        name: "faultline.collector.derived.expired",
+        unit: "{span}",
+        help: "Sides of requests that the service graph waited with and nothing came for, since the counting began",
+        kind: Kind::Gauge,
+        read: |seen, tell| seen.derived.iter().for_each(|of| tell(of.expired.load(Relaxed), &[])),
     },
 ];
 

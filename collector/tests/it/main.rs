@@ -4,6 +4,7 @@ mod access;
 mod bad_records;
 mod connections;
 mod cors;
+mod derived;
 mod exporters;
 mod far_end;
 mod harness;
