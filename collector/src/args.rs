@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{derive, sinks};
+use crate::{derive, sampling, sinks};
 
 /// Settings of `faultline collector`.
 #[derive(clap::Args, Clone, Debug)]
@@ -38,6 +38,9 @@ pub struct Args {
 
     #[command(flatten)]
     pub derived: derive::Args,
+
+    #[command(flatten)]
+    pub sampling: sampling::Args,
 }
 
 /// Who may send. Everybody who reaches the ports, as long as none of this is set.

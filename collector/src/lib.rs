@@ -4,7 +4,7 @@
 //! limits (`gate`, `incoming`), understood by its protocol (`grpc`, `http`), turned into Arrow and appended to the store
 //! (`collector`), and answered once the rows survive a power loss. What the process says about itself is in `watch`. Where rows
 //! rest is the store's affair; what the bytes mean is the model's. Behind all that are the `readers` of the log: `sinks` send it
-//! on, `derive` makes metrics of spans.
+//! on, `sampling` says which traces, `derive` makes metrics of spans.
 
 mod access;
 mod answer;
@@ -23,6 +23,7 @@ mod port;
 mod readers;
 mod refusal;
 mod routes;
+mod sampling;
 mod server;
 mod silence;
 mod sinks;
@@ -31,5 +32,6 @@ mod watch;
 
 pub use args::{Access, Args, Limits, Secret};
 pub use derive::{Args as DerivedArgs, Unit as SpanMetricsUnit};
+pub use sampling::Args as SamplingArgs;
 pub use server::{Server, run};
 pub use sinks::Args as SinkArgs;

@@ -1,4 +1,4 @@
-//! Who reads the log behind the writer: the sinks, and the metrics made of spans.
+//! Who reads the log behind the writer: the sinks, the metrics made of spans, and tail sampling, which goes before the sinks.
 
 use std::sync::Arc;
 
@@ -7,9 +7,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Args;
 use crate::derive::{self, Deriver};
+use crate::sampling::{self, Sampler};
 use crate::sinks::{Account, Pace, Sinks};
 
 pub(crate) struct Readers {
+    sampler: Option<Sampler>,
     deriver: Option<Deriver>,
     sinks: Sinks,
 }
@@ -20,31 +22,43 @@ pub(crate) struct Reports {
     /// One a reader and signal.
     pub accounts: Vec<Arc<Account>>,
     pub derived: Option<Arc<derive::Counts>>,
+    pub sampling: Option<Arc<sampling::Counts>>,
 }
 
 impl Readers {
     /// Before compaction starts, so that no segment leaves that one of them still needs.
     pub(crate) async fn open(args: &Args, writer: &Writer) -> anyhow::Result<Readers> {
-        let pace = Pace::new(&args.sinks);
-        let deriver = Deriver::open(&args.derived, pace, writer).await;
-        let sinks = Sinks::open(&args.sinks, writer).await?;
-        Ok(Readers { deriver, sinks })
+        let pace = || Pace::new(&args.sinks);
+        let sampler = Sampler::open(&args.sampling, pace(), writer).await?;
+        let deriver = Deriver::open(&args.derived, pace(), writer).await;
+        let sinks = Sinks::open(&args.sinks, writer, sampler.as_ref()).await?;
+        Ok(Readers { sampler, deriver, sinks })
     }
 
     pub(crate) fn reports(&self) -> Reports {
         let mut accounts = self.sinks.accounts();
+        accounts.extend(self.sampler.iter().map(|sampler| Arc::clone(&sampler.account)));
         accounts.extend(self.deriver.iter().map(|deriver| Arc::clone(&deriver.account)));
-        Reports { accounts, derived: self.deriver.as_ref().map(|deriver| Arc::clone(&deriver.counts)) }
+        Reports {
+            accounts,
+            derived: self.deriver.as_ref().map(|deriver| Arc::clone(&deriver.counts)),
+            sampling: self.sampler.as_ref().map(|sampler| Arc::clone(&sampler.counts)),
+        }
     }
 
     /// Until stopped. What is not done then waits in the log.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        let Readers { deriver, sinks } = self;
+        let Readers { sampler, deriver, sinks } = self;
+        let sampling = async {
+            if let Some(sampler) = sampler {
+                sampler.run(stop.clone()).await;
+            }
+        };
         let deriving = async {
             if let Some(deriver) = deriver {
                 deriver.run(stop.clone()).await;
             }
         };
-        tokio::join!(sinks.run(stop.clone()), deriving);
+        tokio::join!(sinks.run(stop.clone()), sampling, deriving);
     }
 }

@@ -7,6 +7,7 @@ use model::{Batch, Table};
 
 pub(crate) struct Spans<'a> {
     len: usize,
+    start_ns: &'a [i64],
     end_ns: &'a [i64],
     duration_ns: &'a [i64],
     trace_ids: &'a FixedSizeBinaryArray,
@@ -35,6 +36,7 @@ impl<'a> Spans<'a> {
         }
         Some(Spans {
             len: batch.num_rows(),
+            start_ns: numbers::<TimestampNanosecondType>(batch, "time"),
             end_ns: numbers::<TimestampNanosecondType>(batch, "end_time"),
             duration_ns: numbers::<Int64Type>(batch, "duration_ns"),
             trace_ids: column(batch, "trace_id").as_fixed_size_binary(),
@@ -55,6 +57,10 @@ impl<'a> Spans<'a> {
     }
 
     /// Nanoseconds since the epoch.
+    pub(crate) fn start_ns(&self, row: usize) -> i64 {
+        self.start_ns[row]
+    }
+
     pub(crate) fn end_ns(&self, row: usize) -> i64 {
         self.end_ns[row]
     }
@@ -164,7 +170,7 @@ mod tests {
         let spans = Spans::of(&batches[0]).expect("they are spans");
         let texts = (spans.service(0), spans.name(0), spans.kind(0), spans.status(0));
         assert_eq!((spans.len(), texts), (2, ("shop", "GET /", "Server", "Error")));
-        assert_eq!((spans.end_ns(0), spans.duration_ns(0)), (4000, 3000));
+        assert_eq!((spans.start_ns(0), spans.end_ns(0), spans.duration_ns(0)), (1000, 4000, 3000));
         assert_eq!((spans.trace_id(0)[0], spans.trace_id(0)[15], spans.span_id(0)[7]), (1, 2, 4));
         assert_eq!((spans.parent_span_id(0).map(|id| id[7]), spans.parent_span_id(1)), (Some(6), None));
         assert_eq!(spans.attribute(0, "http.response.status_code"), Some("500"));

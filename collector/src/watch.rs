@@ -23,10 +23,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use crate::access::ClientCounts;
 use crate::collector::Collector;
-use crate::derive;
 use crate::gate::InFlight;
 use crate::port::Port;
 use crate::sinks::Progress;
+use crate::{derive, sampling};
 
 /// A moment of the collector.
 pub(crate) struct Seen {
@@ -39,6 +39,7 @@ pub(crate) struct Seen {
     /// One a reader of the log and signal; empty without any.
     pub sinks: Vec<Progress>,
     pub derived: Option<Arc<derive::Counts>>,
+    pub sampling: Option<Arc<sampling::Counts>>,
 }
 
 /// Those that decode off the async threads.
@@ -79,6 +80,7 @@ impl Seen {
             decoders: Decoders { busy, busy_max: collector.limits.decoders_max(), busy_ms },
             sinks,
             derived: collector.readers.derived.clone(),
+            sampling: collector.readers.sampling.clone(),
         }
     }
 
@@ -109,6 +111,12 @@ impl Seen {
             // Beyond its capacity the oldest leave, which the sinks count; nobody is refused because of it.
             queue("held_bytes", store.held_bytes, store.held_bytes_max, 0),
         ]);
+        if let Some(of) = &self.sampling {
+            // Beyond their capacity the oldest traces are decided early.
+            let traces = of.traces_waiting.load(Relaxed);
+            queues.push(queue("sampling_traces", traces, of.traces_waiting_max, of.early.load(Relaxed)));
+            queues.push(queue("sampling_spans", of.spans_waiting.load(Relaxed), of.spans_waiting_max, 0));
+        }
         if let Some(of) = &self.derived {
             let waiting = of.waiting.load(Relaxed);
             queues.push(queue("service_graph_requests", waiting, of.waiting_max, of.dropped.load(Relaxed)));

@@ -20,6 +20,7 @@ pub(crate) struct Account {
     signal: Signal,
     rows_delivered: AtomicU64,
     rows_refused: AtomicU64,
+    rows_left_out: AtomicU64,
     failures: AtomicU64,
     state: Mutex<State>,
     failing: Notice,
@@ -50,6 +51,8 @@ pub(crate) struct Progress {
     pub rows_delivered: u64,
     /// By the far end, for good.
     pub rows_refused: u64,
+    /// By tail sampling.
+    pub rows_left_out: u64,
     /// Attempts that are made again.
     pub failures: u64,
     /// None when it has no place in the log, because that could not be read.
@@ -63,6 +66,7 @@ impl Account {
             signal,
             rows_delivered: AtomicU64::new(0),
             rows_refused: AtomicU64::new(0),
+            rows_left_out: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             state: Mutex::new(State::Works),
             failing: Notice::default(),
@@ -72,6 +76,11 @@ impl Account {
 
     pub(crate) fn delivered(&self, rows: u64) {
         self.rows_delivered.fetch_add(rows, Relaxed);
+    }
+
+    /// Of traces that were not sampled.
+    pub(crate) fn left_out(&self, rows: u64) {
+        self.rows_left_out.fetch_add(rows, Relaxed);
     }
 
     /// The far end will never have these rows.
@@ -139,6 +148,7 @@ impl Account {
             reason,
             rows_delivered: self.rows_delivered.load(Relaxed),
             rows_refused: self.rows_refused.load(Relaxed),
+            rows_left_out: self.rows_left_out.load(Relaxed),
             failures: self.failures.load(Relaxed),
             lag: lag.cloned(),
         }

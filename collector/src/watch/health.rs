@@ -122,6 +122,7 @@ mod tests {
             decoders: Decoders { busy: 0, busy_max: 2, busy_ms: 0 },
             sinks: Vec::new(),
             derived: None,
+            sampling: None,
         };
         change(&mut seen);
         let (condition, reasons) = judge(&seen, limits.stuck_time_min(), false);

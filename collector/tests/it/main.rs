@@ -15,5 +15,6 @@ mod otlp_json;
 mod probes;
 mod real;
 mod round_trip;
+mod sampling;
 mod sinks;
 mod tls;
