@@ -145,9 +145,8 @@ impl Graph {
         }
     }
 
-    /// Gives up what waited long enough. Says whether there was something.
-    pub(super) fn expire(&mut self, limits: Limits, clock: Clock) -> bool {
-        let before = self.due.len();
+    /// Gives up what waited long enough.
+    pub(super) fn expire(&mut self, limits: Limits, clock: Clock) {
         while let Some((until_ms, key)) = self.due.front().copied()
             && until_ms <= clock.now_ms
         {
@@ -165,7 +164,6 @@ impl Graph {
                 _ => self.expired += 1,
             }
         }
-        self.due.len() < before
     }
 
     fn client(&mut self, key: Key, mut client: Client, limits: Limits, clock: Clock) {
@@ -204,6 +202,9 @@ impl Graph {
     /// The place where the sides of a request meet, unless there are too many.
     fn wait(&mut self, key: Key, limits: Limits, clock: Clock) -> Option<&mut Waiting> {
         if !self.waiting.contains_key(&key) {
+            if self.waiting.len() >= limits.waiting_max {
+                self.expire(limits, clock);
+            }
             if self.waiting.len() >= limits.waiting_max {
                 self.dropped += 1;
                 return None;
@@ -301,8 +302,8 @@ mod tests {
         );
         let batches = decode_json(Signal::Traces, request.as_bytes()).expect("it is OTLP").batches;
         let clock = Clock { now_ms, told_ms: 0 };
-        graph.expire(LIMITS, clock);
         batches.iter().filter_map(Spans::of).for_each(|spans| graph.count(&spans, LIMITS, clock));
+        graph.expire(LIMITS, clock);
     }
 
     fn requests(graph: &mut Graph) -> u64 {
@@ -317,9 +318,14 @@ mod tests {
         count(&mut graph, false, 1..2, 500);
         assert_eq!((graph.waiting(), requests(&mut graph)), (2, 1));
         count(&mut graph, true, 7..8, 600);
-        count(&mut graph, false, 2..4, 1000);
-        // What came a moment too late waits in turn, until there is no room.
-        assert_eq!((graph.expired, graph.waiting(), graph.dropped, requests(&mut graph)), (2, 3, 2, 1));
+        count(&mut graph, true, 8..9, 1000);
+        assert_eq!((graph.expired, graph.waiting(), graph.dropped), (2, 2, 2), "what is due makes room");
+        count(&mut graph, false, 2..4, 1001);
+        assert_eq!(
+            (graph.waiting(), graph.dropped, requests(&mut graph)),
+            (3, 3, 1),
+            "it came too late, and waits in turn"
+        );
     }
 
     #[test]

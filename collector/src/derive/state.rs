@@ -68,7 +68,6 @@ impl State {
         }
         let clock = Clock { now_ms: handover.since_ms, told_ms: self.told_ms };
         let limits = limits(args);
-        self.graph.expire(limits, clock);
         for spans in handover.batches.iter().filter_map(Spans::of) {
             if args.span_metrics {
                 span_metrics::count(&spans, &args.span_metrics_attributes, &mut self.spans, limits.series_max, clock);
@@ -77,6 +76,8 @@ impl State {
                 self.graph.count(&spans, limits, clock);
             }
         }
+        // Afterwards: the other side of what waited while we were down may be in the range.
+        self.graph.expire(limits, clock);
         self.range.clone_from(&handover.name);
     }
 

@@ -54,6 +54,13 @@ pub struct Args {
 pub(crate) struct Sampler {
     pub(crate) account: Arc<Account>,
     pub(crate) counts: Arc<Counts>,
+    /// None when what it wrote could not be read: it rests, and with it what the sinks would send of traces.
+    pub(crate) work: Option<Work>,
+}
+
+pub(crate) struct Work {
+    account: Arc<Account>,
+    counts: Arc<Counts>,
     pub(crate) verdicts: Arc<Verdicts>,
     pub(crate) cursor: Cursor,
     book: Arc<Mutex<Book>>,
@@ -83,28 +90,8 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    pub(crate) fn policies(&self) -> Vec<PolicyCount> {
-        self.policies.counts()
-    }
-}
-
-impl Sampler {
-    /// None when it is not asked for. Unlike a sink it does not rest when it cannot read what it wrote: sinks that went on without
-    /// it would send everything, and those that waited for it would stand still.
-    pub(crate) async fn open(args: &Args, pace: Pace, writer: &Writer) -> anyhow::Result<Option<Sampler>> {
-        let Some(path) = &args.tail_sampling else { return Ok(None) };
-        let config = config::read(path)?;
-        let cursor = writer.cursor(NAME, Signal::Traces).await.context("could not open the place of tail sampling")?;
-        let folder = cursor.folder().await.context("could not open the folder of tail sampling")?;
-        let limits = Limits {
-            wait: Duration::from_millis(config.decision_wait_ms),
-            traces_max: config.traces_max.max(1),
-            spans_max: config.spans_max,
-            decisions_max: config.decisions_max,
-        };
-        let policies = Arc::new(Policies::new(&config));
-        let book = Book::open(folder, limits, Arc::clone(&policies)).await?;
-        let counts = Counts {
+    fn new(policies: Arc<Policies>, limits: Limits) -> Counts {
+        Counts {
             policies,
             traces_waiting: AtomicU64::new(0),
             traces_waiting_max: limits.traces_max as u64,
@@ -114,22 +101,63 @@ impl Sampler {
             left_out: AtomicU64::new(0),
             early: AtomicU64::new(0),
             late_spans: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn policies(&self) -> Vec<PolicyCount> {
+        self.policies.counts()
+    }
+}
+
+impl Sampler {
+    /// None when it is not asked for. Policies that make no sense are an error.
+    pub(crate) async fn open(args: &Args, pace: Pace, writer: &Writer) -> anyhow::Result<Option<Sampler>> {
+        let Some(path) = &args.tail_sampling else { return Ok(None) };
+        let config = config::read(path)?;
+        let limits = Limits {
+            wait: Duration::from_millis(config.decision_wait_ms),
+            traces_max: config.traces_max.max(1),
+            spans_max: config.spans_max,
+            decisions_max: config.decisions_max,
         };
-        let portion = Portion { wait_max: PORTION.wait_max.min(limits.wait / LOOKS_A_WAIT), ..PORTION };
-        let (account, verdicts) = (Arc::new(Account::new(NAME, Signal::Traces)), Arc::clone(&book.verdicts));
-        let book = Arc::new(Mutex::new(book));
-        Ok(Some(Sampler { account, counts: Arc::new(counts), verdicts, cursor, book, pace, portion }))
+        let account = Arc::new(Account::new(NAME, Signal::Traces));
+        let counts = Arc::new(Counts::new(Arc::new(Policies::new(&config)), limits));
+        let work = match Work::open(limits, pace, writer, &account, &counts).await {
+            Ok(work) => Some(work),
+            Err(error) => {
+                account.rests(&format!("{error:#}"));
+                None
+            }
+        };
+        Ok(Some(Sampler { account, counts, work }))
     }
 
     /// Until stopped. What is not decided then is read again after the start.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        let account = Arc::clone(&self.account);
-        if let Err(panic) = tokio::spawn(self.work(stop)).await {
-            account.rests(&format!("a defect of ours, and the sinks get no traces: {panic}"));
+        let Some(work) = self.work else { return };
+        if let Err(panic) = tokio::spawn(work.run(stop)).await {
+            self.account.rests(&format!("a defect of ours, and the sinks get no traces: {panic}"));
         }
     }
+}
 
-    async fn work(mut self, stop: CancellationToken) {
+impl Work {
+    async fn open(
+        limits: Limits,
+        pace: Pace,
+        writer: &Writer,
+        account: &Arc<Account>,
+        counts: &Arc<Counts>,
+    ) -> anyhow::Result<Work> {
+        let cursor = writer.cursor(NAME, Signal::Traces).await?;
+        let book = Book::open(cursor.folder().await?, limits, Arc::clone(&counts.policies)).await?;
+        let portion = Portion { wait_max: PORTION.wait_max.min(limits.wait / LOOKS_A_WAIT), ..PORTION };
+        let (account, counts, verdicts) = (Arc::clone(account), Arc::clone(counts), Arc::clone(&book.verdicts));
+        let book = Arc::new(Mutex::new(book));
+        Ok(Work { account, counts, verdicts, cursor, book, pace, portion })
+    }
+
+    async fn run(mut self, stop: CancellationToken) {
         let start = Instant::now();
         let (mut ahead, portion) = (self.cursor.ahead(), self.portion);
         // Segments that nobody read any more a round ago: who had one in hand then has its rows now.

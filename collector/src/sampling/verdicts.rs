@@ -62,6 +62,11 @@ impl Verdicts {
         Ok(Verdicts { folder: folder.to_owned(), masks: Mutex::new(masks) })
     }
 
+    /// How many rows of a segment have a verdict.
+    pub(super) fn rows(&self, segment: u64) -> u64 {
+        self.masks().get(&segment).map_or(0, |mask| mask.bits.len() as u64)
+    }
+
     /// The verdict on a row, when there is one.
     pub(super) fn of(&self, segment: u64, row: u64) -> Option<bool> {
         let masks = self.masks();

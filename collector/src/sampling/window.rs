@@ -104,10 +104,12 @@ impl Window {
         let mut rows = Vec::with_capacity(handover.rows as usize);
         let mut last = first;
         let batches = std::mem::take(&mut handover.batches);
+        // Written down before a crash: it may have gone on already.
+        let known_rows = verdicts.rows(handover.segment);
         for spans in batches.iter().filter_map(Spans::of) {
             for row in 0..spans.len() {
-                // Written down before a crash: it may have gone on already.
-                let known = verdicts.of(handover.segment, handover.first_row + rows.len() as u64);
+                let number = handover.first_row + rows.len() as u64;
+                let known = if number < known_rows { verdicts.of(handover.segment, number) } else { None };
                 rows.push(match self.span(&spans, row, known, now) {
                     Known::Decided(true) => KEPT,
                     Known::Decided(false) => LEFT_OUT,

@@ -133,11 +133,17 @@ impl Sinks {
                 accounts.push(Arc::clone(&account));
                 match writer.cursor(sink.name(), signal).await {
                     Ok(mut cursor) => {
-                        let sampler = sampler.filter(|_| signal == Signal::Traces);
-                        let verdicts = sampler.map(|sampler| {
-                            cursor.follow(&sampler.cursor);
-                            Arc::clone(&sampler.verdicts)
-                        });
+                        let mut verdicts = None;
+                        if signal == Signal::Traces
+                            && let Some(sampler) = sampler
+                        {
+                            let Some(sampling) = &sampler.work else {
+                                account.rests("tail sampling, which says what may be sent, rests");
+                                continue;
+                            };
+                            cursor.follow(&sampling.cursor);
+                            verdicts = Some(Arc::clone(&sampling.verdicts));
+                        }
                         let (sink, pace) = (Arc::clone(&sink), Pace::new(args));
                         deliveries.push(Delivery { sink, cursor, verdicts, account, pace });
                     }

@@ -181,6 +181,54 @@ async fn a_range_that_a_sink_gets_again_has_the_same_rows_whatever_the_policies_
     sampling.collector.stopped().await;
 }
 
+/// As a crash leaves it that came after the verdicts were written, and before anybody's place had moved.
+#[tokio::test]
+async fn what_was_written_down_is_not_decided_again() {
+    let sampling = Sampling::start(50, FAILED).await;
+    sampling.send(vec![failed(1, "a1"), good(2, "b1"), good(1, "a2")]).await;
+    sampling.drained().await;
+    assert_eq!(sampling.arrived(), ["a1", "a2"]);
+    let Sampling { far, open, policies, collector } = sampling;
+    let data = collector.stopped().await;
+    let folder = data.path().join("telemetry/cursors");
+    for reader in ["tail-sampling", "otlp"] {
+        let place = folder.join(format!("{reader}.traces.json"));
+        let mut mark: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&place).expect("it is there")).expect("it is JSON");
+        (mark["offset"], mark["rows"]) = (0.into(), 0.into());
+        std::fs::write(&place, mark.to_string()).expect("it can be written");
+    }
+    for decided in ["decided-0.log", "decided-1.log"] {
+        std::fs::remove_file(folder.join("tail-sampling.traces").join(decided)).expect("it is there");
+    }
+    write(&policies, 50, r#"policies = [{ name = "others", keep = { not = { status = "Error" } } }]"#);
+    let collector = within(data, &far, &policies).await;
+    let sampling = Sampling { far, open, policies, collector };
+    sampling.send(vec![failed(2, "b2"), failed(1, "a3"), good(3, "c1")]).await;
+    sampling.drained().await;
+    assert_eq!(sampling.arrived(), ["a1", "a1", "a2", "a2", "a3", "c1"], "late spans follow what is known of a row");
+    sampling.collector.stopped().await;
+}
+
+#[tokio::test]
+async fn a_sampler_that_cannot_read_its_place_rests_and_so_do_traces_of_sinks_alone() {
+    let sampling = Sampling::start(50, FAILED).await;
+    let Sampling { far, policies, collector, .. } = sampling;
+    let data = collector.stopped().await;
+    std::fs::write(data.path().join("telemetry/cursors/tail-sampling.traces.json"), b"{").expect("it is there");
+    let collector = within(data, &far, &policies).await;
+    let body = traces(vec![failed(1, "a1")]).encode_to_vec();
+    assert_eq!(post(collector.http, "/v1/traces", &PROTOBUF, &body).await.status, 200);
+    let (code, health) = collector.health().await;
+    let states = health["sinks"].as_array().expect("a list").iter();
+    let states: Vec<String> = states.map(|it| format!("{} {} {}", it["sink"], it["signal"], it["state"])).collect();
+    let expected = ["otlp\" \"traces\" \"rests", "otlp\" \"logs\" \"works", "otlp\" \"metrics\" \"works"];
+    let expected = [&expected[..], &["tail-sampling\" \"traces\" \"rests"]].concat();
+    assert_eq!((code, states), (200, expected.iter().map(|it| format!("\"{it}\"")).collect()));
+    collector.stopped().await;
+    assert!(far.asked().is_empty());
+}
+
 #[tokio::test]
 async fn the_oldest_are_decided_early_when_too_many_wait() {
     let sampling = Sampling::start(HOUR_MS, &format!("traces_max = 2\n{FAILED}")).await;
