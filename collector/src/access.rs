@@ -6,7 +6,7 @@
 mod clients;
 mod cors;
 mod credentials;
-mod rate;
+pub(crate) mod rate;
 mod reload;
 mod tls;
 

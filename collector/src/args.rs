@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::{kafka_in, sinks};
+use crate::{derive, kafka_in, sampling, sinks};
 
 /// Settings of `faultline collector`.
 #[derive(clap::Args, Clone, Debug)]
@@ -38,6 +38,12 @@ pub struct Args {
 
     #[command(flatten)]
     pub sinks: sinks::Args,
+
+    #[command(flatten)]
+    pub derived: derive::Args,
+
+    #[command(flatten)]
+    pub sampling: sampling::Args,
 }
 
 /// Who may send. Everybody who reaches the ports, as long as none of this is set.

@@ -18,8 +18,8 @@ use crate::kafka_in;
 use crate::media::Encoding;
 use crate::notice::Notices;
 use crate::port::PortCounts;
+use crate::readers::Reports;
 use crate::refusal::Refusal;
-use crate::sinks::Account;
 use crate::watch::{AtWork, Counts};
 
 /// Plain bodies up to this size are decoded where they are. At under a microsecond a record that is some 30 us, less than two
@@ -38,10 +38,10 @@ pub(crate) struct Collector {
     pub decoding: Arc<AtWork>,
     /// Told to stop.
     pub stopping: AtomicBool,
-    /// One a sink and signal.
-    pub accounts: Vec<Arc<Account>>,
     /// None when nothing is read from Kafka.
     pub kafka_in: Option<Arc<kafka_in::Account>>,
+    /// What those say who read the log behind it.
+    pub readers: Reports,
     pub limits: Limits,
     notices: Notices,
     decoders: Arc<Semaphore>,
@@ -64,7 +64,7 @@ impl Collector {
     pub(crate) fn new(
         writer: Writer,
         access: Access,
-        accounts: Vec<Arc<Account>>,
+        readers: Reports,
         kafka_in: Option<Arc<kafka_in::Account>>,
         limits: Limits,
     ) -> Arc<Collector> {
@@ -76,7 +76,7 @@ impl Collector {
             ports: [PortCounts::grpc(&limits), PortCounts::http(&limits)].map(Arc::new),
             decoding: Arc::default(),
             stopping: AtomicBool::new(false),
-            accounts,
+            readers,
             kafka_in,
             notices: Notices::default(),
             decoders: Arc::new(Semaphore::new(limits.decoders_max())),

@@ -4,7 +4,7 @@
 //! limits (`gate`, `incoming`), understood by its protocol (`grpc`, `http`), turned into Arrow and appended to the store
 //! (`collector`), and answered once the rows survive a power loss. What waits in Kafka goes the same way (`kafka_in`). What the
 //! process says about itself is in `watch`. Where rows rest is the store's affair; what the bytes mean is the model's. Behind all
-//! that, `sinks` read the log and send it on.
+//! that are the `readers` of the log: `sinks` send it on, `sampling` says which traces, `derive` makes metrics of spans.
 
 mod access;
 mod answer;
@@ -12,6 +12,7 @@ mod args;
 mod collector;
 mod compression;
 mod connections;
+mod derive;
 mod gate;
 mod grpc;
 mod http;
@@ -20,14 +21,19 @@ mod kafka_in;
 mod media;
 mod notice;
 mod port;
+mod readers;
 mod refusal;
 mod routes;
+mod sampling;
 mod server;
 mod silence;
 mod sinks;
+mod spans;
 mod watch;
 
 pub use args::{Access, Args, Limits, Secret};
+pub use derive::{Args as DerivedArgs, Unit as SpanMetricsUnit};
 pub use kafka_in::Args as KafkaInArgs;
+pub use sampling::Args as SamplingArgs;
 pub use server::{Server, run};
 pub use sinks::Args as SinkArgs;

@@ -1,4 +1,5 @@
-//! Starts the parts in order and stops them in reverse: listeners and Kafka in, requests in flight, sinks and compaction, store.
+//! Starts the parts in order and stops them in reverse: listeners and Kafka in, requests in flight, readers of the log and
+//! compaction, store.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +16,7 @@ use crate::access::Access;
 use crate::collector::Collector;
 use crate::kafka_in::KafkaIn;
 use crate::port::{Listening, PortCounts};
-use crate::sinks::Sinks;
+use crate::readers::Readers;
 use crate::{Args, connections, routes, watch};
 
 /// Binds, serves until `stop` is cancelled, drains, closes the store.
@@ -30,7 +31,7 @@ pub struct Server {
     probe: Option<Bound>,
     kafka_in: Option<KafkaIn>,
     collector: Arc<Collector>,
-    sinks: Sinks,
+    readers: Readers,
 }
 
 struct Bound {
@@ -58,11 +59,12 @@ impl Server {
             );
         }
         let folder = args.store.data_dir.display().to_string();
-        let writer = Writer::open(args.store).await.with_context(|| format!("could not open the store in {folder}"))?;
-        let sinks = Sinks::open(&args.sinks, &writer).await?;
+        let writer = Writer::open(args.store.clone()).await;
+        let writer = writer.with_context(|| format!("could not open the store in {folder}"))?;
+        let readers = Readers::open(&args, &writer).await?;
         let reading = kafka_in.as_ref().map(KafkaIn::account);
-        let collector = Collector::new(writer, access, sinks.accounts(), reading, args.limits);
-        Ok(Server { grpc, http, probe, kafka_in, collector, sinks })
+        let collector = Collector::new(writer, access, readers.reports(), reading, args.limits);
+        Ok(Server { grpc, http, probe, kafka_in, collector, readers })
     }
 
     pub fn grpc_address(&self) -> SocketAddr {
@@ -79,14 +81,14 @@ impl Server {
     }
 
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Server { grpc, http, probe, kafka_in, collector, sinks } = self;
+        let Server { grpc, http, probe, kafka_in, collector, readers } = self;
         watch::export(&collector, &opentelemetry::global::meter("faultline.collector"));
         grpc.announce("OTLP/gRPC");
         http.announce("OTLP/HTTP");
 
         let background = CancellationToken::new();
         let compaction = tokio::spawn(compact(collector.writer.clone(), background.clone()));
-        let delivering = tokio::spawn(sinks.run(background.clone()));
+        let reading = tokio::spawn(readers.run(background.clone()));
         let summaries = tokio::spawn(watch::summarize(Arc::clone(&collector), background.clone()));
         let files = tokio::spawn(follow_files(Arc::clone(&collector), background.clone()));
         // Probes are answered until the end: they are who watches a stop.
@@ -122,7 +124,7 @@ impl Server {
         }
         files.await.context("looking for changed files panicked")?;
         summaries.await.context("the minute's summary panicked")?;
-        delivering.await.context("the sinks panicked")?;
+        reading.await.context("the readers of the log panicked")?;
         compaction.await.context("compaction panicked")?;
         collector.writer.close().await.context("could not close the store")?;
         info!("stopped, everything that was answered is on disk");

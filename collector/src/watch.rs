@@ -19,6 +19,7 @@ pub(crate) use prometheus::metrics;
 pub(crate) use summary::summarize;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use crate::access::ClientCounts;
 use crate::collector::Collector;
@@ -26,6 +27,7 @@ use crate::gate::InFlight;
 use crate::kafka_in;
 use crate::port::Port;
 use crate::sinks::Progress;
+use crate::{derive, sampling};
 
 /// A moment of the collector.
 pub(crate) struct Seen {
@@ -35,10 +37,12 @@ pub(crate) struct Seen {
     pub ports: [Port; 2],
     pub clients: Vec<ClientCounts>,
     pub decoders: Decoders,
-    /// One a sink and signal; empty without sinks.
+    /// One a reader of the log and signal; empty without any.
     pub sinks: Vec<Progress>,
     /// None when nothing is read from Kafka.
     pub kafka_in: Option<kafka_in::Progress>,
+    pub derived: Option<Arc<derive::Counts>>,
+    pub sampling: Option<Arc<sampling::Counts>>,
 }
 
 /// Those that decode off the async threads.
@@ -69,7 +73,7 @@ impl Seen {
     pub(crate) fn of(collector: &Collector) -> Seen {
         let (busy, busy_ms) = collector.decoding.count_and_oldest_ms();
         let store = collector.writer.status();
-        let sinks = collector.accounts.iter().map(|account| account.progress(&store.cursors)).collect();
+        let sinks = collector.readers.accounts.iter().map(|account| account.progress(&store.cursors)).collect();
         Seen {
             counts: Arc::clone(&collector.counts),
             in_flight: collector.gate.in_flight(),
@@ -79,6 +83,8 @@ impl Seen {
             decoders: Decoders { busy, busy_max: collector.limits.decoders_max(), busy_ms },
             sinks,
             kafka_in: collector.kafka_in.as_ref().map(|account| account.progress()),
+            derived: collector.readers.derived.clone(),
+            sampling: collector.readers.sampling.clone(),
         }
     }
 
@@ -112,6 +118,16 @@ impl Seen {
             // Beyond its capacity the oldest leave, which the sinks count; nobody is refused because of it.
             queue("held_bytes", store.held_bytes, store.held_bytes_max, 0),
         ]);
+        if let Some(of) = &self.sampling {
+            // Beyond their capacity the oldest traces are decided early.
+            let traces = of.traces_waiting.load(Relaxed);
+            queues.push(queue("sampling_traces", traces, of.traces_waiting_max, of.early.load(Relaxed)));
+            queues.push(queue("sampling_spans", of.spans_waiting.load(Relaxed), of.spans_waiting_max, 0));
+        }
+        if let Some(of) = &self.derived {
+            let waiting = of.waiting.load(Relaxed);
+            queues.push(queue("service_graph_requests", waiting, of.waiting_max, of.dropped.load(Relaxed)));
+        }
         queues
     }
 

@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use model::Signal;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::faults::Step;
 use crate::frame::SEGMENT_HEADER_BYTES;
 use crate::manifest::{Tally, sync_folder};
 use crate::shared::Shared;
-use crate::trail::trail;
+use crate::trail::{Left, Place, left, trail};
 use crate::{Lag, StoreError, layout, lock};
 
 /// Another number: written by a version this one does not understand.
@@ -28,6 +29,8 @@ pub(crate) struct Bookmark {
     mark: Mutex<Mark>,
     /// Wall clock; 0 while the sink has everything.
     behind_since_ms: AtomicU64,
+    /// For those who follow.
+    moved: watch::Sender<()>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +53,12 @@ pub(crate) struct Pending {
     pub(crate) end: u64,
     /// When it was handed out first, wall clock.
     pub(crate) since_ms: u64,
+}
+
+impl Mark {
+    pub(crate) fn place(&self) -> Place {
+        Place { segment: self.segment, offset: self.offset, rows: self.rows }
+    }
 }
 
 impl Bookmark {
@@ -79,11 +88,22 @@ impl Bookmark {
         };
         // Since whenever: the age of the first row it lacks decides.
         let behind_since_ms = AtomicU64::new(1);
-        Ok(Bookmark { sink: sink.to_owned(), signal, mark: Mutex::new(mark), behind_since_ms })
+        Ok(Bookmark {
+            sink: sink.to_owned(),
+            signal,
+            mark: Mutex::new(mark),
+            behind_since_ms,
+            moved: watch::Sender::new(()),
+        })
     }
 
     pub(crate) fn mark(&self) -> Mark {
         lock(&self.mark).clone()
+    }
+
+    /// Changes when the mark does.
+    pub(crate) fn moved(&self) -> watch::Receiver<()> {
+        self.moved.subscribe()
     }
 
     /// Returns when the change is durable; after an error nothing has changed. Blocks on the disk.
@@ -93,6 +113,7 @@ impl Bookmark {
         change(&mut next);
         self.save(shared, &next)?;
         *mark = next;
+        self.moved.send_replace(());
         Ok(())
     }
 
@@ -113,6 +134,7 @@ impl Bookmark {
             // The segment goes all the same. After a restart the sink finds it gone.
             shared.note_error(&error);
         }
+        self.moved.send_replace(());
         lost
     }
 
@@ -148,17 +170,7 @@ impl Bookmark {
 
     pub(crate) fn lag(&self, shared: &Shared) -> Lag {
         let mark = self.mark();
-        let (mut rows, mut bytes, mut first_ms) = (0, 0, None);
-        for stretch in trail(shared, self.signal).iter().filter(|stretch| stretch.number >= mark.segment) {
-            let here = stretch.number == mark.segment;
-            let (offset, taken) = if here { (mark.offset, mark.rows) } else { (0, 0) };
-            let left = stretch.end.saturating_sub(offset.max(SEGMENT_HEADER_BYTES as u64));
-            if left > 0 {
-                bytes += left;
-                rows += stretch.tally.rows.saturating_sub(taken);
-                first_ms.get_or_insert(stretch.tally.first_ms);
-            }
-        }
+        let Left { rows, bytes, first_ms } = left(&trail(shared, self.signal), mark.place());
         let age_ms = match (first_ms, self.behind_since_ms.load(Relaxed)) {
             (None, _) | (_, 0) => 0,
             // Whatever was written before the sink last had everything, it has.

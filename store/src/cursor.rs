@@ -1,9 +1,13 @@
 //! A sink's place in the log: it reads rows in the order they became durable, a range at a time, and each range until it says
 //! that it has it. Nothing of it holds up the writer; what it costs is disk, see `holding`.
+//!
+//! Two more ways to read: [`Ahead`] goes on without taking, for who decides about rows later than it reads them, and a cursor
+//! may [`follow`](Cursor::follow) another, behind what that has taken.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,9 +19,10 @@ use tokio::sync::watch;
 use crate::bookmark::{Bookmark, Mark, Pending};
 use crate::frame::{Frames, Mode, SEGMENT_HEADER_BYTES, Salt};
 use crate::holding;
+use crate::manifest::sync_folder;
 use crate::payload::Decoded;
 use crate::shared::{Shared, Synced};
-use crate::trail::{Stretch, trail};
+use crate::trail::{Place, Stretch, before, left, trail};
 use crate::writer::blocking;
 use crate::{StoreError, layout, lock};
 
@@ -32,6 +37,24 @@ pub struct Cursor {
     shared: Arc<Shared>,
     bookmark: Arc<Bookmark>,
     synced: watch::Receiver<Synced>,
+    leader: Option<Leader>,
+}
+
+/// Reads on from a cursor's place, whatever of it is taken. Nothing is written down: after a start it begins at the place again,
+/// and the ranges may be others. They are taken in the order they came.
+#[derive(Debug)]
+pub struct Ahead {
+    shared: Arc<Shared>,
+    bookmark: Arc<Bookmark>,
+    synced: watch::Receiver<Synced>,
+    place: Place,
+}
+
+/// Whose place is the end of what may be read.
+#[derive(Debug)]
+struct Leader {
+    bookmark: Arc<Bookmark>,
+    moved: watch::Receiver<()>,
 }
 
 /// How much a sink takes at once.
@@ -57,7 +80,9 @@ pub struct Handover {
     pub name: String,
     /// When the range was handed out first, milliseconds since the epoch: the same each time.
     pub since_ms: u64,
-    segment: u64,
+    /// The segment it is of, and how many rows that has before it: both say which row of the log a row is.
+    pub segment: u64,
+    pub first_row: u64,
     to: u64,
     /// Nothing else was in the log when it was read.
     whole: bool,
@@ -83,23 +108,59 @@ impl Cursor {
         lock(&shared.bookmarks).push(Arc::clone(&bookmark));
         holding::recount(&shared);
         let synced = shared.synced(signal).subscribe();
-        Ok(Cursor { shared, bookmark, synced })
+        Ok(Cursor { shared, bookmark, synced, leader: None })
+    }
+
+    /// Reads no further than `leader` has taken. A range that was handed out before comes again when it lies behind that.
+    pub fn follow(&mut self, leader: &Cursor) {
+        let bookmark = Arc::clone(&leader.bookmark);
+        let moved = bookmark.moved();
+        self.leader = Some(Leader { bookmark, moved });
+    }
+
+    /// One that reads on from here.
+    pub fn ahead(&self) -> Ahead {
+        let (shared, bookmark) = (Arc::clone(&self.shared), Arc::clone(&self.bookmark));
+        let synced = shared.synced(bookmark.signal).subscribe();
+        let place = bookmark.mark().place();
+        Ahead { shared, bookmark, synced, place }
+    }
+
+    /// A folder for what the reader has to remember beside its place, made when it is not there.
+    pub async fn folder(&self) -> Result<PathBuf, StoreError> {
+        let (shared, bookmark) = (Arc::clone(&self.shared), Arc::clone(&self.bookmark));
+        blocking(move || {
+            let path = shared.layout.path(&layout::cursor_folder(&bookmark.sink, bookmark.signal));
+            fs::create_dir_all(&path)
+                .and_then(|()| sync_folder(&shared.layout.path(layout::CURSORS)))
+                .map_err(|error| StoreError::write(format!("make {}", path.display()), error))?;
+            Ok(path)
+        })
+        .await
+    }
+
+    /// The oldest segment on the disk, when there is one: nobody reads one before it any more.
+    pub fn oldest_segment(&self) -> Option<u64> {
+        trail(&self.shared, self.bookmark.signal).first().map(|stretch| stretch.number)
     }
 
     /// The next range, when there is one. Dropping the future loses nothing.
     pub async fn next(&mut self, portion: &Portion) -> Result<Handover, StoreError> {
         loop {
-            self.synced.borrow_and_update();
-            if self.bookmark.mark().pending.is_none() {
-                self.gather(portion).await;
+            self.see();
+            let mark = self.bookmark.mark();
+            if mark.pending.is_none() {
+                gather(&self.shared, self.bookmark.signal, mark.place(), portion).await;
             }
             let (shared, bookmark, portion) = (Arc::clone(&self.shared), Arc::clone(&self.bookmark), *portion);
-            if let Some(handover) = blocking(move || read(&shared, &bookmark, &portion)).await? {
+            let leader = self.leader.as_ref().map(|leader| Arc::clone(&leader.bookmark));
+            if let Some(handover) = blocking(move || read(&shared, &bookmark, leader.as_deref(), &portion)).await? {
                 return Ok(handover);
             }
-            self.bookmark.level();
-            // The sender is in what we share.
-            let _ = self.synced.changed().await;
+            if self.leader.is_none() {
+                self.bookmark.level();
+            }
+            self.wait().await;
             self.bookmark.behind();
         }
     }
@@ -118,18 +179,54 @@ impl Cursor {
         .await
     }
 
-    /// Waits while there is something, but less than is worth a call.
-    async fn gather(&self, portion: &Portion) {
-        let until = Instant::now() + portion.wait_max;
-        loop {
-            let lag = self.bookmark.lag(&self.shared);
-            let left = until.saturating_duration_since(Instant::now());
-            if lag.bytes == 0 || lag.rows >= portion.rows_min || lag.bytes >= portion.bytes_max || left.is_zero() {
-                return;
-            }
-            let look = (portion.wait_max / LOOKS_A_WAIT).max(Duration::from_millis(1));
-            tokio::time::sleep(left.min(look)).await;
+    /// What changes from now on ends a wait.
+    fn see(&mut self) {
+        self.synced.borrow_and_update();
+        if let Some(leader) = &mut self.leader {
+            leader.moved.borrow_and_update();
         }
+    }
+
+    /// Until there may be more to read. The senders are in what we share.
+    async fn wait(&mut self) {
+        let _ = match &mut self.leader {
+            Some(leader) => leader.moved.changed().await,
+            None => self.synced.changed().await,
+        };
+    }
+}
+
+impl Ahead {
+    /// The range after the last one. Dropping the future loses nothing.
+    pub async fn next(&mut self, portion: &Portion) -> Result<Handover, StoreError> {
+        loop {
+            self.synced.borrow_and_update();
+            // Further than that when segments were given up.
+            let from = self.place.max(self.bookmark.mark().place());
+            let signal = self.bookmark.signal;
+            gather(&self.shared, signal, from, portion).await;
+            let (shared, portion) = (Arc::clone(&self.shared), *portion);
+            if let Some((handover, next)) = blocking(move || read_ahead(&shared, signal, from, &portion)).await? {
+                self.place = next;
+                return Ok(handover);
+            }
+            // The sender is in what we share.
+            let _ = self.synced.changed().await;
+        }
+    }
+}
+
+/// Waits while there is something, but less than is worth a call.
+async fn gather(shared: &Shared, signal: Signal, from: Place, portion: &Portion) {
+    let until = Instant::now() + portion.wait_max;
+    loop {
+        let more = left(&trail(shared, signal), from);
+        let wait = until.saturating_duration_since(Instant::now());
+        if more.bytes == 0 || more.rows >= portion.rows_min || more.bytes >= portion.bytes_max || wait.is_zero() {
+            return;
+        }
+        let look = (portion.wait_max / LOOKS_A_WAIT).max(Duration::from_millis(1));
+        tokio::time::sleep(wait.min(look)).await;
     }
 }
 
@@ -138,20 +235,127 @@ fn take(mark: &mut Mark, segment: u64, to: u64, rows: u64) {
         // It was given up while the sink was at it.
         mark.lost_rows = mark.lost_rows.saturating_sub(rows);
     } else {
+        if mark.segment < segment {
+            mark.rows = 0;
+        }
         (mark.segment, mark.offset, mark.pending) = (segment, to, None);
         mark.rows += rows;
     }
 }
 
 /// Chooses the next range, writes down that it is handed out, and reads it.
-fn read(shared: &Shared, bookmark: &Bookmark, portion: &Portion) -> Result<Option<Handover>, StoreError> {
-    let mut vanished = 0;
+fn read(
+    shared: &Shared,
+    bookmark: &Bookmark,
+    leader: Option<&Bookmark>,
+    portion: &Portion,
+) -> Result<Option<Handover>, StoreError> {
     loop {
         let mark = bookmark.mark();
-        let trail = trail(shared, bookmark.signal);
-        let Some((stretch, from)) = next_stretch(&trail, &mark) else { return Ok(None) };
-        let last = trail.iter().rfind(|stretch| stretch.end > SEGMENT_HEADER_BYTES as u64);
-        let pending = mark.pending.filter(|_| stretch.number == mark.segment);
+        let fence = leader.map(|leader| leader.mark().place());
+        let Some(found) = find(shared, bookmark.signal, mark.place(), mark.pending, fence, portion)? else {
+            return Ok(None);
+        };
+        let number = found.stretch.number;
+        // Not when it was given up meanwhile: the mark is beyond it then, and stays there.
+        let here = |mark: &mut Mark| {
+            if mark.segment < number {
+                (mark.segment, mark.offset, mark.rows) = (number, SEGMENT_HEADER_BYTES as u64, 0);
+            }
+            mark.segment == number
+        };
+        if found.range.rows == 0 {
+            if found.range.to == found.from {
+                return Ok(None);
+            }
+            // All of it is damaged, which compaction reports.
+            bookmark.change(shared, |mark| {
+                if here(mark) {
+                    (mark.offset, mark.pending) = (found.range.to, None);
+                }
+            })?;
+            continue;
+        }
+        let pending = mark.pending.filter(|_| number == mark.segment);
+        let handed_out = pending.unwrap_or(Pending { end: found.range.to, since_ms: layout::now_ms() });
+        if pending.is_none() {
+            bookmark.change(shared, |mark| {
+                if here(mark) {
+                    mark.pending = Some(handed_out);
+                }
+            })?;
+        }
+        return found.handover(bookmark.signal, mark.place(), handed_out.since_ms).map(Some);
+    }
+}
+
+/// The next range from a place on, and the place after it.
+fn read_ahead(
+    shared: &Shared,
+    signal: Signal,
+    mut from: Place,
+    portion: &Portion,
+) -> Result<Option<(Handover, Place)>, StoreError> {
+    loop {
+        let Some(found) = find(shared, signal, from, None, None, portion)? else { return Ok(None) };
+        let (segment, offset) = (found.stretch.number, found.range.to);
+        let rows = if segment == from.segment { from.rows } else { 0 };
+        let next = Place { segment, offset, rows: rows + found.range.rows };
+        if found.range.rows > 0 {
+            return Ok(Some((found.handover(signal, from, layout::now_ms())?, next)));
+        }
+        if offset == found.from {
+            return Ok(None);
+        }
+        from = next;
+    }
+}
+
+/// A range, and where it was.
+struct Found {
+    stretch: Stretch,
+    from: u64,
+    range: Range,
+    whole: bool,
+}
+
+impl Found {
+    fn handover(self, signal: Signal, start: Place, since_ms: u64) -> Result<Handover, StoreError> {
+        let Found { stretch, from, range, whole } = self;
+        let Range { salt, tables, rows, to } = range;
+        let segment = stretch.number;
+        let first_row = if segment == start.segment { start.rows } else { 0 };
+        let name = format!("{}-{segment}-{salt}-{from}-{to}", signal.name());
+        let batches = batches(tables).map_err(|error| StoreError::read(format!("read {}", stretch.path), error))?;
+        Ok(Handover { signal, batches, rows, name, since_ms, segment, first_row, to, whole })
+    }
+}
+
+/// Reads from a place on, up to the fence.
+fn find(
+    shared: &Shared,
+    signal: Signal,
+    start: Place,
+    pending: Option<Pending>,
+    fence: Option<Place>,
+    portion: &Portion,
+) -> Result<Option<Found>, StoreError> {
+    let mut vanished = 0;
+    loop {
+        let all = trail(shared, signal);
+        let last = all.iter().rfind(|stretch| stretch.end > SEGMENT_HEADER_BYTES as u64);
+        let last = last.map(|last| (last.number, last.end));
+        let trail = match fence {
+            Some(fence) => before(all, fence),
+            None => all,
+        };
+        let Some((stretch, from)) = next_stretch(&trail, start) else { return Ok(None) };
+        let pending = pending.filter(|_| stretch.number == start.segment);
+        // Handed out when there was no fence: it has to come again as it was.
+        let beyond = |fence: Place| fence.segment == stretch.number && fence.offset <= stretch.end;
+        if pending.is_some_and(|pending| pending.end > stretch.end) && fence.is_some_and(beyond) {
+            return Ok(None);
+        }
         let range = match Range::read(shared, stretch, from, pending, portion) {
             Ok(range) => range,
             Err(error) if error.kind() == io::ErrorKind::NotFound && vanished < ATTEMPTS_MAX => {
@@ -160,46 +364,15 @@ fn read(shared: &Shared, bookmark: &Bookmark, portion: &Portion) -> Result<Optio
             }
             Err(error) => return Err(StoreError::read(format!("read {}", stretch.path), error)),
         };
-        // Not when it was given up meanwhile: the mark is beyond it then, and stays there.
-        let here = |mark: &mut Mark| {
-            if mark.segment < stretch.number {
-                (mark.segment, mark.offset, mark.rows) = (stretch.number, SEGMENT_HEADER_BYTES as u64, 0);
-            }
-            mark.segment == stretch.number
-        };
-        if range.rows == 0 {
-            if range.to == from {
-                return Ok(None);
-            }
-            // All of it is damaged, which compaction reports.
-            bookmark.change(shared, |mark| {
-                if here(mark) {
-                    (mark.offset, mark.pending) = (range.to, None);
-                }
-            })?;
-            continue;
-        }
-        let handed_out = pending.unwrap_or(Pending { end: range.to, since_ms: layout::now_ms() });
-        if pending.is_none() {
-            bookmark.change(shared, |mark| {
-                if here(mark) {
-                    mark.pending = Some(handed_out);
-                }
-            })?;
-        }
-        let (signal, segment, since_ms) = (bookmark.signal, stretch.number, handed_out.since_ms);
-        let Range { salt, tables, rows, to } = range;
-        let name = format!("{}-{segment}-{salt}-{from}-{to}", signal.name());
-        let whole = last.is_some_and(|last| last.number == segment && last.end == to);
-        let batches = batches(tables).map_err(|error| StoreError::read(format!("read {}", stretch.path), error))?;
-        return Ok(Some(Handover { signal, batches, rows, name, since_ms, segment, to, whole }));
+        let whole = last == Some((stretch.number, range.to));
+        return Ok(Some(Found { stretch: stretch.clone(), from, range, whole }));
     }
 }
 
 /// Where the next unread byte is. An unsealed segment is the last that can be read: what follows it is later.
-fn next_stretch<'a>(trail: &'a [Stretch], mark: &Mark) -> Option<(&'a Stretch, u64)> {
-    for stretch in trail.iter().filter(|stretch| stretch.number >= mark.segment) {
-        let offset = if stretch.number == mark.segment { mark.offset } else { 0 };
+fn next_stretch(trail: &[Stretch], start: Place) -> Option<(&Stretch, u64)> {
+    for stretch in trail.iter().filter(|stretch| stretch.number >= start.segment) {
+        let offset = if stretch.number == start.segment { start.offset } else { 0 };
         let from = offset.max(SEGMENT_HEADER_BYTES as u64);
         if from < stretch.end {
             return Some((stretch, from));

@@ -11,7 +11,7 @@ use crate::faults::{Faults, Step};
 use crate::layout::now_ns;
 use crate::maintenance::Worked;
 use crate::rows::{ids, ids_of, spans, table};
-use crate::{Args, Cursor, Handover, Portion, Reader, StoreError, Writer};
+use crate::{Ahead, Args, Cursor, Handover, Portion, Reader, StoreError, Writer};
 
 /// Whatever is there, a frame at least.
 const ANY: Portion = Portion { rows_min: 1, wait_max: Duration::ZERO, rows_max: u64::MAX, bytes_max: u64::MAX };
@@ -302,4 +302,112 @@ async fn all_tables_of_a_request_come_together() {
     let handover = cursor.next(&FRAME).await.unwrap();
     assert_eq!((handover.rows, handover.batches.len()), (4, 4));
     assert!(handover.batches.iter().map(Batch::table).eq(Signal::Metrics.tables().iter().copied()));
+}
+
+/// Each frame by itself, until there were `count` rows.
+async fn read_on(ahead: &mut Ahead, count: usize) -> Vec<Handover> {
+    let mut read: Vec<Handover> = Vec::new();
+    while read.iter().map(|handover| handover.rows).sum::<u64>() < count as u64 {
+        read.push(ahead.next(&FRAME).await.unwrap());
+    }
+    read
+}
+
+#[tokio::test]
+async fn a_reader_may_go_ahead_of_what_it_takes() {
+    for (change, second_row) in [(tiny_segments as fn(&mut Args), 0), (|_| (), 2)] {
+        let store = Store::open(change).await;
+        let mut cursor = store.cursor().await;
+        for ids in [0..2, 2..3, 3..5] {
+            store.append(ids).await;
+        }
+        let read = read_on(&mut cursor.ahead(), 5).await;
+        assert_eq!(read.iter().map(ids_in).collect::<Vec<_>>(), [vec![0, 1], vec![2], vec![3, 4]]);
+        assert_eq!((read[0].first_row, read[1].first_row), (0, second_row));
+        assert_eq!(store.writer.status().cursors[0].rows, 5, "nothing is taken by reading");
+        cursor.taken(&read[0]).await.unwrap();
+        cursor.taken(&read[1]).await.unwrap();
+        assert_eq!(store.writer.status().cursors[0].rows, 2);
+        drop(cursor);
+
+        let store = Store::open_in(store.stop().await, change).await;
+        let mut ahead = store.cursor().await.ahead();
+        assert_eq!(read_on(&mut ahead, 2).await.iter().flat_map(ids_in).collect::<Vec<_>>(), [3, 4]);
+        store.append(5..6).await;
+        assert_eq!(read_on(&mut ahead, 1).await.iter().flat_map(ids_in).collect::<Vec<_>>(), [5]);
+    }
+}
+
+#[tokio::test]
+async fn what_leaves_the_disk_is_left_out_by_who_went_ahead() {
+    let store = Store::open(|args| {
+        tiny_segments(args);
+        args.log_held_bytes_max = 1;
+    })
+    .await;
+    let mut cursor = store.cursor().await;
+    store.append_and_seal(0).await;
+    let mut ahead = cursor.ahead();
+    let read = read_on(&mut ahead, 1).await;
+    for id in 1..4 {
+        store.append_and_seal(id).await;
+    }
+    let oldest = cursor.oldest_segment();
+    store.compact().await;
+    assert!(cursor.oldest_segment() > oldest);
+    store.append([4]).await;
+    assert_eq!(read_on(&mut ahead, 1).await.iter().flat_map(ids_in).collect::<Vec<_>>(), [4]);
+    cursor.taken(&read[0]).await.unwrap();
+    assert_eq!(store.writer.status().cursors[0].lost_rows, 3, "the first had been read in time");
+}
+
+#[tokio::test]
+async fn a_follower_stays_behind_what_its_leader_has_taken() {
+    for change in [tiny_segments as fn(&mut Args), |_| ()] {
+        let store = Store::open(change).await;
+        let mut leader = store.writer.cursor("leader", Signal::Traces).await.unwrap();
+        let mut follower = store.cursor().await;
+        follower.follow(&leader);
+        for ids in [0..2, 2..3, 3..5] {
+            store.append(ids).await;
+        }
+        let read = read_on(&mut leader.ahead(), 5).await;
+        assert!(nothing(&mut follower).await);
+        leader.taken(&read[0]).await.unwrap();
+        assert_eq!(take(&mut follower, &ANY, 2).await, [0, 1]);
+        assert!(nothing(&mut follower).await);
+        let waiting = tokio::spawn(async move { take(&mut follower, &ANY, 3).await });
+        leader.taken(&read[1]).await.unwrap();
+        leader.taken(&read[2]).await.unwrap();
+        assert_eq!(waiting.await.unwrap(), [2, 3, 4]);
+    }
+}
+
+#[tokio::test]
+async fn a_range_that_was_handed_out_before_it_followed_comes_again_whole() {
+    let store = Store::open(|_| ()).await;
+    let mut leader = store.writer.cursor("leader", Signal::Traces).await.unwrap();
+    let mut follower = store.cursor().await;
+    store.append(0..2).await;
+    store.append(2..4).await;
+    let first = follower.next(&ANY).await.unwrap();
+    follower.follow(&leader);
+    let read = read_on(&mut leader.ahead(), 4).await;
+    leader.taken(&read[0]).await.unwrap();
+    assert!(nothing(&mut follower).await, "half of it would have another name");
+    leader.taken(&read[1]).await.unwrap();
+    let again = follower.next(&ANY).await.unwrap();
+    assert_eq!((&again.name, ids_in(&again)), (&first.name, vec![0, 1, 2, 3]));
+}
+
+#[tokio::test]
+async fn a_reader_has_a_folder_beside_its_place() {
+    let store = Store::open(|_| ()).await;
+    let cursor = store.cursor().await;
+    let folder = cursor.folder().await.unwrap();
+    std::fs::write(folder.join("7.mask"), "x").unwrap();
+    drop(cursor);
+    let store = Store::open_in(store.stop().await, |_| ()).await;
+    let again = store.cursor().await.folder().await.unwrap();
+    assert_eq!(std::fs::read(again.join("7.mask")).unwrap(), b"x", "a start leaves it alone");
 }

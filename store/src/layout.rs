@@ -6,6 +6,7 @@
 //! log/traces/7.log                                  a segment of the hot log
 //! log/traces/7.log.damaged                          a copy kept for a person to look at
 //! cursors/clickhouse.traces.json                    how far a sink has read the log of a signal
+//! cursors/tail-sampling.traces/…                    what a reader remembers beside its place
 //! spans/date=2026-11-30/hour=08/<uuid>.parquet      rows by hour of `time`, UTC
 //! spans/date=quarantine/<uuid>.parquet              rows whose `time` cannot be true, or is one of too many
 //! ```
@@ -87,6 +88,10 @@ pub(crate) fn segment_number(signal: Signal, path: &str) -> Option<u64> {
 
 pub(crate) fn cursor(sink: &str, signal: Signal) -> String {
     format!("{CURSORS}/{sink}.{}.json", signal.name())
+}
+
+pub(crate) fn cursor_folder(sink: &str, signal: Signal) -> String {
+    format!("{CURSORS}/{sink}.{}", signal.name())
 }
 
 /// Where the copy of a damaged file goes.

@@ -58,7 +58,7 @@ mod disk_tests;
 mod rows;
 
 pub use args::Args;
-pub use cursor::{Cursor, Handover, Lag, Portion};
+pub use cursor::{Ahead, Cursor, Handover, Lag, Portion};
 pub use error::{Full, FullReason, StoreError};
 pub use reader::{ColdFile, Reader, Snapshot};
 pub use status::{SignalStatus, Status};

@@ -20,6 +20,49 @@ pub(crate) struct Stretch {
     pub(crate) tally: Tally,
 }
 
+/// A place in the log; what is before it in the order of the log is less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) segment: u64,
+    pub(crate) offset: u64,
+    /// Rows of the segment before `offset`.
+    pub(crate) rows: u64,
+}
+
+/// What of a trail lies behind a place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Left {
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+    /// When the first segment of it began; none when there is nothing.
+    pub(crate) first_ms: Option<u64>,
+}
+
+pub(crate) fn left(trail: &[Stretch], from: Place) -> Left {
+    let mut left = Left::default();
+    for stretch in trail.iter().filter(|stretch| stretch.number >= from.segment) {
+        let here = stretch.number == from.segment;
+        let (offset, rows) = if here { (from.offset, from.rows) } else { (0, 0) };
+        let bytes = stretch.end.saturating_sub(offset.max(SEGMENT_HEADER_BYTES as u64));
+        if bytes > 0 {
+            left.bytes += bytes;
+            left.rows += stretch.tally.rows.saturating_sub(rows);
+            left.first_ms.get_or_insert(stretch.tally.first_ms);
+        }
+    }
+    left
+}
+
+/// What of a trail lies before a place.
+pub(crate) fn before(trail: Vec<Stretch>, fence: Place) -> Vec<Stretch> {
+    let near = trail.into_iter().filter(|stretch| stretch.number <= fence.segment);
+    near.map(|stretch| match stretch.number == fence.segment && fence.offset < stretch.end {
+        true => Stretch { end: fence.offset, sealed: false, ..stretch },
+        false => stretch,
+    })
+    .collect()
+}
+
 /// Oldest first.
 pub(crate) fn trail(shared: &Shared, signal: Signal) -> Vec<Stretch> {
     // Before the manifest: a segment that is sealed between the two is then found sealed.

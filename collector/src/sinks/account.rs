@@ -1,4 +1,4 @@
-//! What one sink did with one signal, for `/health`, the metrics and the log.
+//! What one sink, or another reader of the log, did with one signal, for `/health`, the metrics and the log.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,6 +20,7 @@ pub(crate) struct Account {
     signal: Signal,
     rows_delivered: AtomicU64,
     rows_refused: AtomicU64,
+    rows_left_out: AtomicU64,
     failures: AtomicU64,
     state: Mutex<State>,
     failing: Notice,
@@ -50,6 +51,8 @@ pub(crate) struct Progress {
     pub rows_delivered: u64,
     /// By the far end, for good.
     pub rows_refused: u64,
+    /// By tail sampling.
+    pub rows_left_out: u64,
     /// Attempts that are made again.
     pub failures: u64,
     /// None when it has no place in the log, because that could not be read.
@@ -57,12 +60,13 @@ pub(crate) struct Progress {
 }
 
 impl Account {
-    pub(super) fn new(sink: &'static str, signal: Signal) -> Account {
+    pub(crate) fn new(sink: &'static str, signal: Signal) -> Account {
         Account {
             sink,
             signal,
             rows_delivered: AtomicU64::new(0),
             rows_refused: AtomicU64::new(0),
+            rows_left_out: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             state: Mutex::new(State::Works),
             failing: Notice::default(),
@@ -70,12 +74,17 @@ impl Account {
         }
     }
 
-    pub(super) fn delivered(&self, rows: u64) {
+    pub(crate) fn delivered(&self, rows: u64) {
         self.rows_delivered.fetch_add(rows, Relaxed);
     }
 
+    /// Of traces that were not sampled.
+    pub(crate) fn left_out(&self, rows: u64) {
+        self.rows_left_out.fetch_add(rows, Relaxed);
+    }
+
     /// The far end will never have these rows.
-    pub(super) fn refused(&self, rows: u64, reason: &str) {
+    pub(crate) fn refused(&self, rows: u64, reason: &str) {
         self.rows_refused.fetch_add(rows, Relaxed);
         if let Some(unsaid) = self.refusing.due() {
             let (sink, signal, reason) = (self.sink, self.signal.name(), cut(reason.to_owned(), REASON_BYTES_MAX));
@@ -88,7 +97,7 @@ impl Account {
         }
     }
 
-    pub(super) fn failed(&self, reason: &str, wait: Duration) {
+    pub(crate) fn failed(&self, reason: &str, wait: Duration) {
         self.failures.fetch_add(1, Relaxed);
         let reason = cut(reason.to_owned(), REASON_BYTES_MAX);
         let (sink, signal, seconds) = (self.sink, self.signal.name(), wait.as_secs_f64());
@@ -103,7 +112,7 @@ impl Account {
         *self.state() = State::Fails { reason };
     }
 
-    pub(super) fn works(&self) {
+    pub(crate) fn works(&self) {
         let before = std::mem::replace(&mut *self.state(), State::Works);
         if before != State::Works {
             let (sink, signal) = (self.sink, self.signal.name());
@@ -111,7 +120,7 @@ impl Account {
         }
     }
 
-    pub(super) fn rests(&self, reason: &str) {
+    pub(crate) fn rests(&self, reason: &str) {
         let (sink, signal) = (self.sink, self.signal.name());
         error!(sink.name = sink, otlp.signal = signal, "nothing of {signal} goes to {sink} until a restart: {reason}");
         *self.state() = State::Rests { reason: reason.to_owned() };
@@ -139,6 +148,7 @@ impl Account {
             reason,
             rows_delivered: self.rows_delivered.load(Relaxed),
             rows_refused: self.rows_refused.load(Relaxed),
+            rows_left_out: self.rows_left_out.load(Relaxed),
             failures: self.failures.load(Relaxed),
             lag: lag.cloned(),
         }

@@ -43,11 +43,11 @@ impl Args {
         Duration::from_secs(self.sink_timeout_seconds.max(1))
     }
 
-    pub(super) fn retry_min(&self) -> Duration {
+    pub(crate) fn retry_min(&self) -> Duration {
         Duration::from_millis(self.sink_retry_min_ms.max(1))
     }
 
-    pub(super) fn retry_max(&self) -> Duration {
+    pub(crate) fn retry_max(&self) -> Duration {
         Duration::from_millis(self.sink_retry_max_ms).max(self.retry_min())
     }
 }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::account::Account;
 use super::pace::Pace;
 use super::{Failure, Parcel, Sink};
+use crate::sampling::Verdicts;
 
 /// What a call under way gets after the stop signal. A call that is cut off may have succeeded: it is made again after the start.
 const DRAIN_MAX: Duration = Duration::from_secs(3);
@@ -16,6 +17,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(3);
 pub(super) struct Delivery {
     pub(super) sink: Arc<Sink>,
     pub(super) cursor: Cursor,
+    /// Which rows go on; all when there is no tail sampling.
+    pub(super) verdicts: Option<Arc<Verdicts>>,
     pub(super) account: Arc<Account>,
     pub(super) pace: Pace,
 }
@@ -59,8 +62,15 @@ impl Delivery {
     /// Rows that cannot be packed never can: the fault is ours. They are counted, and the log has them for a while.
     async fn pack(&self, mut handover: Handover) -> (Handover, Vec<Parcel>) {
         let (sink, rows) = (Arc::clone(&self.sink), handover.clone());
+        let (verdicts, account) = (self.verdicts.clone(), Arc::clone(&self.account));
         handover.batches = Vec::new();
-        let packed = tokio::task::spawn_blocking(move || sink.pack(&rows)).await;
+        let pack = move || {
+            let Some(verdicts) = verdicts else { return sink.pack(&rows) };
+            let sampled = verdicts.sampled(&rows)?;
+            account.left_out(rows.rows - sampled.rows);
+            sink.pack(&sampled)
+        };
+        let packed = tokio::task::spawn_blocking(pack).await;
         let packed = packed.map_err(anyhow::Error::new).flatten();
         let parcels = packed.unwrap_or_else(|error| {
             self.account.refused(handover.rows, &format!("{} could not be packed: {error:#}", handover.name));

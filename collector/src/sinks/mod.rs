@@ -1,7 +1,7 @@
 //! Where else telemetry goes. A sink reads the log behind the writer, signal by signal, and remembers how far it came: whatever
 //! becomes of its far end, receiving goes on, and so do the other sinks.
 //!
-//! A range of the log is read (`store::Cursor`), made into parcels of bytes (`pack`), sent until the far end has them
+//! A range of the log is read (`store::Cursor`), rid of what was not sampled, made into parcels of bytes (`pack`), sent until the far end has them
 //! (`delivery`, at the `pace` of a sink that may be down), and marked as taken. `account` counts and says what is wrong.
 
 mod account;
@@ -19,7 +19,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::body::Bytes;
 use model::Signal;
-use store::{Cursor, Handover, Portion, Writer};
+use store::{Handover, Portion, Writer};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +29,7 @@ pub(crate) use kafka::{signal_of, topics as kafka_topics};
 pub(crate) use pace::Pace;
 
 use self::clickhouse::{ClickHouse, Part};
+use crate::sampling::Sampler;
 use delivery::Delivery;
 use kafka::Kafka;
 use otlp::Otlp;
@@ -124,7 +125,7 @@ pub(crate) struct Sinks {
 impl Sinks {
     /// A setting that makes no sense is an error; a far end that is not there is not, nor is a place that cannot be read: that
     /// sink rests, and says so. Before compaction starts, so that no segment leaves that a sink still needs.
-    pub(crate) async fn open(args: &Args, writer: &Writer) -> anyhow::Result<Sinks> {
+    pub(crate) async fn open(args: &Args, writer: &Writer, sampler: Option<&Sampler>) -> anyhow::Result<Sinks> {
         let (mut deliveries, mut accounts) = (Vec::new(), Vec::new());
         for sink in sinks(args)? {
             let sink = Arc::new(sink);
@@ -132,7 +133,21 @@ impl Sinks {
                 let account = Arc::new(Account::new(sink.name(), signal));
                 accounts.push(Arc::clone(&account));
                 match writer.cursor(sink.name(), signal).await {
-                    Ok(cursor) => deliveries.push(delivery(&sink, cursor, account, args)),
+                    Ok(mut cursor) => {
+                        let mut verdicts = None;
+                        if signal == Signal::Traces
+                            && let Some(sampler) = sampler
+                        {
+                            let Some(sampling) = &sampler.work else {
+                                account.rests("tail sampling, which says what may be sent, rests");
+                                continue;
+                            };
+                            cursor.follow(&sampling.cursor);
+                            verdicts = Some(Arc::clone(&sampling.verdicts));
+                        }
+                        let (sink, pace) = (Arc::clone(&sink), Pace::new(args.retry_min(), args.retry_max()));
+                        deliveries.push(Delivery { sink, cursor, verdicts, account, pace });
+                    }
                     Err(error) => account.rests(&error.to_string()),
                 }
             }
@@ -157,10 +172,6 @@ impl Sinks {
         }
         while running.join_next().await.is_some() {}
     }
-}
-
-fn delivery(sink: &Arc<Sink>, cursor: Cursor, account: Arc<Account>, args: &Args) -> Delivery {
-    Delivery { sink: Arc::clone(sink), cursor, account, pace: Pace::new(args.retry_min(), args.retry_max()) }
 }
 
 fn sinks(args: &Args) -> anyhow::Result<Vec<Sink>> {

@@ -26,7 +26,7 @@ impl Pace {
         after.map_or(wait, |after| after.max(wait))
     }
 
-    pub(super) fn succeeded(&mut self) {
+    pub(crate) fn succeeded(&mut self) {
         self.failures = 0;
     }
 }

@@ -123,6 +123,8 @@ mod tests {
             decoders: Decoders { busy: 0, busy_max: 2, busy_ms: 0 },
             sinks: Vec::new(),
             kafka_in: None,
+            derived: None,
+            sampling: None,
         };
         change(&mut seen);
         let (condition, reasons) = judge(&seen, limits.stuck_time_min(), false);

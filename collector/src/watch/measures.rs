@@ -1,11 +1,14 @@
 //! Every figure of the collector, once: its name, unit and help, and where it is read. `/metrics` and the exporter tell the same.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use model::Signal;
 
 use store::Lag;
 
 use super::{Outcome, Seen};
 use crate::kafka_in::TopicProgress;
+use crate::sampling;
 
 /// Tells one value with its labels.
 pub(crate) type Tell<'a> = &'a mut dyn FnMut(u64, &[(&'static str, &str)]);
@@ -36,6 +39,8 @@ const PORT: &str = "faultline.port";
 const SINK: &str = "sink.name";
 const STATE: &str = "faultline.state";
 const TOPIC: &str = "messaging.destination.name";
+const POLICY: &str = "faultline.policy";
+const DERIVED: &str = "faultline.derived";
 
 pub(crate) const MEASURES: &[Measure] = &[
     Measure {
@@ -158,12 +163,13 @@ pub(crate) const MEASURES: &[Measure] = &[
     Measure {
         name: "faultline.collector.sink.rows",
         unit: "{row}",
-        help: "Rows of each sink by outcome: delivered, or refused by the far end for good",
+        help: "Rows of each sink by outcome: delivered, refused by the far end for good, or left out by tail sampling",
         kind: Kind::Counter,
         read: |seen, tell| {
             for of in &seen.sinks {
                 tell(of.rows_delivered, &[(SINK, of.sink), (SIGNAL, of.signal), (OUTCOME, "delivered")]);
                 tell(of.rows_refused, &[(SINK, of.sink), (SIGNAL, of.signal), (OUTCOME, "refused")]);
+                tell(of.rows_left_out, &[(SINK, of.sink), (SIGNAL, of.signal), (OUTCOME, "left_out")]);
             }
         },
     },
@@ -248,6 +254,82 @@ pub(crate) const MEASURES: &[Measure] = &[
             }
         },
     },
+    Measure {
+        name: "faultline.collector.sampling.traces",
+        unit: "{trace}",
+        help: "Traces that tail sampling decided about: kept ones go to the sinks, those left out rest in the store alone",
+        kind: Kind::Counter,
+        read: |seen, tell| {
+            if let Some(of) = &seen.sampling {
+                tell(of.kept.load(Relaxed), &[(OUTCOME, "kept")]);
+                tell(of.left_out.load(Relaxed), &[(OUTCOME, "left_out")]);
+            }
+        },
+    },
+    Measure {
+        name: "faultline.collector.sampling.policy.traces",
+        unit: "{trace}",
+        help: "Traces that each policy of tail sampling had the say about",
+        kind: Kind::Counter,
+        read: |seen, tell| {
+            for of in seen.sampling.iter().flat_map(|of| of.policies()) {
+                let outcome = if of.keeps { "kept" } else { "left_out" };
+                tell(of.traces, &[(POLICY, of.name.as_str()), (OUTCOME, outcome)]);
+            }
+        },
+    },
+    Measure {
+        name: "faultline.collector.sampling.early",
+        unit: "{trace}",
+        help: "Traces that were decided before their time because too many traces or spans waited",
+        kind: Kind::Counter,
+        read: |seen, tell| sampling(seen, tell, |of| &of.early),
+    },
+    Measure {
+        name: "faultline.collector.sampling.late",
+        unit: "{span}",
+        help: "Spans that came after the decision about their trace, which they follow",
+        kind: Kind::Counter,
+        read: |seen, tell| sampling(seen, tell, |of| &of.late_spans),
+    },
+    Measure {
+        name: "faultline.collector.derived.series",
+        unit: "{series}",
+        help: "Series of the metrics made of spans, and edges of the service graph",
+        kind: Kind::Gauge,
+        read: |seen, tell| {
+            if let Some(of) = &seen.derived {
+                tell(of.span_series.load(Relaxed), &[(DERIVED, "span_metrics")]);
+                tell(of.edge_series.load(Relaxed), &[(DERIVED, "service_graph")]);
+            }
+        },
+    },
+    Measure {
+        name: "faultline.collector.derived.overflowed",
+        unit: "{item}",
+        help: "Spans and requests that were counted in the series otel.metric.overflow, since the counting began",
+        kind: Kind::Gauge,
+        read: |seen, tell| {
+            if let Some(of) = &seen.derived {
+                tell(of.spans_overflowed.load(Relaxed), &[(DERIVED, "span_metrics")]);
+                tell(of.edges_overflowed.load(Relaxed), &[(DERIVED, "service_graph")]);
+            }
+        },
+    },
+    Measure {
+        name: "faultline.collector.derived.untold",
+        unit: "{round}",
+        help: "Intervals whose points the store had no room for; the next ones have what was counted in them",
+        kind: Kind::Counter,
+        read: |seen, tell| seen.derived.iter().for_each(|of| tell(of.untold.load(Relaxed), &[])),
+    },
+    Measure {
+        name: "faultline.collector.derived.expired",
+        unit: "{span}",
+        help: "Sides of requests that the service graph waited with and nothing came for, since the counting began",
+        kind: Kind::Gauge,
+        read: |seen, tell| seen.derived.iter().for_each(|of| tell(of.expired.load(Relaxed), &[])),
+    },
 ];
 
 fn topics(seen: &Seen) -> impl Iterator<Item = &TopicProgress> {
@@ -263,5 +345,11 @@ fn each_lag(seen: &Seen, tell: Tell<'_>, value: fn(&Lag) -> u64) {
         if let Some(lag) = &of.lag {
             tell(value(lag), &[(SINK, of.sink), (SIGNAL, of.signal)]);
         }
+    }
+}
+
+fn sampling(seen: &Seen, tell: Tell<'_>, value: fn(&sampling::Counts) -> &AtomicU64) {
+    if let Some(of) = &seen.sampling {
+        tell(value(of).load(Relaxed), &[]);
     }
 }

@@ -56,10 +56,15 @@ impl TestCollector {
 
     /// What a query would see now.
     pub(crate) async fn rows(&self, table: Table) -> Vec<RecordBatch> {
-        let reader = store::Reader::open(self.data.path()).expect("the folder exists");
-        let snapshot = reader.snapshot(table).await.expect("the folder is readable");
+        let snapshot = self.snapshot(table).await;
         assert!(snapshot.files.is_empty(), "segments are not sealed in these tests");
         snapshot.hot.to_vec()
+    }
+
+    /// Also after a restart, which seals segments.
+    pub(crate) async fn snapshot(&self, table: Table) -> store::Snapshot {
+        let reader = store::Reader::open(self.data.path()).expect("the folder exists");
+        reader.snapshot(table).await.expect("the folder is readable")
     }
 
     pub(crate) async fn count(&self, table: Table) -> usize {
