@@ -16,6 +16,7 @@ use crate::gate::{Gate, Lease};
 use crate::media::Encoding;
 use crate::notice::Notices;
 use crate::port::PortCounts;
+use crate::processors::{Processors, TooLarge};
 use crate::refusal::Refusal;
 use crate::sinks::Account;
 use crate::watch::{AtWork, Counts};
@@ -36,6 +37,7 @@ pub(crate) struct Collector {
     pub decoding: Arc<AtWork>,
     /// Told to stop.
     pub stopping: AtomicBool,
+    pub processors: Arc<Processors>,
     /// One a sink and signal.
     pub accounts: Vec<Arc<Account>>,
     pub limits: Limits,
@@ -57,7 +59,13 @@ pub(crate) struct Received {
 type Decoded = (Result<Filled, StoreError>, Rejected);
 
 impl Collector {
-    pub(crate) fn new(writer: Writer, access: Access, accounts: Vec<Arc<Account>>, limits: Limits) -> Arc<Collector> {
+    pub(crate) fn new(
+        writer: Writer,
+        access: Access,
+        processors: Processors,
+        accounts: Vec<Arc<Account>>,
+        limits: Limits,
+    ) -> Arc<Collector> {
         Arc::new(Collector {
             writer,
             access,
@@ -66,6 +74,7 @@ impl Collector {
             ports: [PortCounts::grpc(&limits), PortCounts::http(&limits)].map(Arc::new),
             decoding: Arc::default(),
             stopping: AtomicBool::new(false),
+            processors: Arc::new(processors),
             accounts,
             notices: Notices::default(),
             decoders: Arc::new(Semaphore::new(limits.decoders_max())),
@@ -100,9 +109,10 @@ impl Collector {
 
     /// Off the async threads and a bounded number at once; those that wait are bounded by the gate.
     async fn decode(&self, received: Received) -> Result<Decoded, Refusal> {
-        let (writer, bytes_max) = (self.writer.clone(), self.limits.otlp_request_bytes_max);
+        let (writer, processors) = (self.writer.clone(), Arc::clone(&self.processors));
+        let bytes_max = self.limits.otlp_request_bytes_max;
         let decoded = if received.compression == Compression::Identity && received.body.len() <= INLINE_BYTES_MAX {
-            catch_unwind(AssertUnwindSafe(|| decode(&writer, received, bytes_max))).ok()
+            catch_unwind(AssertUnwindSafe(|| decode(&writer, &processors, received, bytes_max))).ok()
         } else {
             // The permit goes along: a client that leaves stops waiting, not the work that has begun. The semaphore is never
             // closed, so there always is one.
@@ -110,7 +120,7 @@ impl Collector {
             let decoding = Arc::clone(&self.decoding);
             let work = move || {
                 let _held = (permit, decoding.begin());
-                decode(&writer, received, bytes_max)
+                decode(&writer, &processors, received, bytes_max)
             };
             tokio::task::spawn_blocking(work).await.ok()
         };
@@ -141,7 +151,7 @@ impl Collector {
 }
 
 /// The place comes before the work: a full store should not cost a decode.
-fn decode(writer: &Writer, received: Received, bytes_max: usize) -> Result<Decoded, Refusal> {
+fn decode(writer: &Writer, processors: &Processors, received: Received, bytes_max: usize) -> Result<Decoded, Refusal> {
     let Received { signal, encoding, compression, body, mut lease } = received;
     let body = compression.inflate(body, bytes_max, &mut lease)?;
     let place = writer.reserve(signal, body.len()).map_err(full)?;
@@ -149,10 +159,14 @@ fn decode(writer: &Writer, received: Received, bytes_max: usize) -> Result<Decod
         Encoding::Protobuf => model::decode_protobuf(signal, &body),
         Encoding::Json => model::decode_json(signal, &body),
     };
-    match converted {
-        Ok(Converted { batches, rejected }) => Ok((place.fill(batches), rejected)),
-        Err(error) => Err(Refusal::Malformed(error.to_string())),
-    }
+    let Converted { batches, rejected } = converted.map_err(|error| Refusal::Malformed(error.to_string()))?;
+    let batches = processors.apply(batches).map_err(overgrown)?;
+    Ok((place.fill(batches), rejected))
+}
+
+fn overgrown(_: TooLarge) -> Refusal {
+    let reason = "the rules of [processors] make the request grow beyond the limit of 512 MiB; send smaller batches";
+    Refusal::Malformed(reason.to_owned())
 }
 
 fn full(full: Full) -> Refusal {

@@ -1,8 +1,8 @@
 //! Receives OTLP and keeps it: receive, append, answer.
 //!
 //! A request comes over a connection (`connections`, `port`, `silence`) from somebody who may send (`access`), is read within its
-//! limits (`gate`, `incoming`), understood by its protocol (`grpc`, `http`), turned into Arrow and appended to the store
-//! (`collector`), and answered once the rows survive a power loss. What the process says about itself is in `watch`. Where rows
+//! limits (`gate`, `incoming`), understood by its protocol (`grpc`, `http`), turned into Arrow, changed where somebody wants that
+//! (`processors`) and appended to the store (`collector`), and answered once the rows survive a power loss. What the process says about itself is in `watch`. Where rows
 //! rest is the store's affair; what the bytes mean is the model's. Behind all that, `sinks` read the log and send it on.
 
 mod access;
@@ -18,6 +18,7 @@ mod incoming;
 mod media;
 mod notice;
 mod port;
+mod processors;
 mod refusal;
 mod routes;
 mod server;
@@ -26,5 +27,6 @@ mod sinks;
 mod watch;
 
 pub use args::{Access, Args, Limits, Secret};
+pub use processors::config::EXAMPLE as PROCESSORS_EXAMPLE;
 pub use server::{Server, run};
 pub use sinks::Args as SinkArgs;

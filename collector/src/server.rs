@@ -14,6 +14,7 @@ use tracing::{error, info};
 use crate::access::Access;
 use crate::collector::Collector;
 use crate::port::{Listening, PortCounts};
+use crate::processors::Processors;
 use crate::sinks::Sinks;
 use crate::{Args, connections, routes, watch};
 
@@ -41,6 +42,7 @@ impl Server {
     /// recovery.
     pub async fn bind(args: Args) -> anyhow::Result<Server> {
         let access = Access::read(&args.access)?;
+        let processors = Processors::read(args.processors.as_deref())?;
         let grpc = Bound::to(args.otlp_grpc, "--otlp-grpc").await?;
         let http = Bound::to(args.otlp_http, "--otlp-http").await?;
         let probe = match args.otlp_probe {
@@ -57,7 +59,7 @@ impl Server {
         let folder = args.store.data_dir.display().to_string();
         let writer = Writer::open(args.store).await.with_context(|| format!("could not open the store in {folder}"))?;
         let sinks = Sinks::open(&args.sinks, &writer).await?;
-        let collector = Collector::new(writer, access, sinks.accounts(), args.limits);
+        let collector = Collector::new(writer, access, processors, sinks.accounts(), args.limits);
         Ok(Server { grpc, http, probe, collector, sinks })
     }
 

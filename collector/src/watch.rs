@@ -24,6 +24,7 @@ use crate::access::ClientCounts;
 use crate::collector::Collector;
 use crate::gate::InFlight;
 use crate::port::Port;
+use crate::processors::Counted;
 use crate::sinks::Progress;
 
 /// A moment of the collector.
@@ -34,6 +35,8 @@ pub(crate) struct Seen {
     pub ports: [Port; 2],
     pub clients: Vec<ClientCounts>,
     pub decoders: Decoders,
+    /// One a declared processor and signal.
+    pub processed: Vec<Counted>,
     /// One a sink and signal; empty without sinks.
     pub sinks: Vec<Progress>,
 }
@@ -74,6 +77,7 @@ impl Seen {
             ports: collector.ports.each_ref().map(|counts| counts.port()),
             clients: collector.access.client_counts(),
             decoders: Decoders { busy, busy_max: collector.limits.decoders_max(), busy_ms },
+            processed: collector.processors.counted(),
             sinks,
         }
     }

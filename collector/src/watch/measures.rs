@@ -4,6 +4,8 @@ use model::Signal;
 
 use store::Lag;
 
+use crate::processors::{Counted, Processor};
+
 use super::{Outcome, Seen};
 
 /// Tells one value with its labels.
@@ -33,6 +35,7 @@ const WORKER: &str = "faultline.worker";
 const CLIENT: &str = "faultline.client";
 const PORT: &str = "faultline.port";
 const SINK: &str = "sink.name";
+const PROCESSOR: &str = "faultline.processor";
 
 pub(crate) const MEASURES: &[Measure] = &[
     Measure {
@@ -60,6 +63,29 @@ pub(crate) const MEASURES: &[Measure] = &[
                 tell(seen.counts.items_rejected(signal), &[(SIGNAL, signal.name()), (OUTCOME, "rejected")]);
             }
         },
+    },
+    Measure {
+        name: "faultline.collector.processor.changed",
+        unit: "{item}",
+        help: "Spans, log records and points that a rule about attributes changed, once for each such rule",
+        kind: Kind::Counter,
+        read: |seen, tell| each_processed(seen, tell, |of| of == Processor::Attributes),
+    },
+    Measure {
+        name: "faultline.collector.processor.dropped",
+        unit: "{item}",
+        help: "Spans, log records and points that were not kept because a filter or sampling says so",
+        kind: Kind::Counter,
+        read: |seen, tell| {
+            each_processed(seen, tell, |of| matches!(of, Processor::Filter | Processor::Sampling));
+        },
+    },
+    Measure {
+        name: "faultline.collector.processor.masked",
+        unit: "{value}",
+        help: "Values, bodies and names in which redaction masked something",
+        kind: Kind::Counter,
+        read: |seen, tell| each_processed(seen, tell, |of| of == Processor::Redaction),
     },
     Measure {
         name: "faultline.collector.queue.length",
@@ -202,6 +228,12 @@ pub(crate) const MEASURES: &[Measure] = &[
         read: |seen, tell| each_lag(seen, tell, |lag| lag.lost_rows),
     },
 ];
+
+fn each_processed(seen: &Seen, tell: Tell<'_>, wanted: fn(Processor) -> bool) {
+    for Counted { processor, signal, count } in seen.processed.iter().copied().filter(|of| wanted(of.processor)) {
+        tell(count, &[(PROCESSOR, processor.name()), (SIGNAL, signal.name())]);
+    }
+}
 
 fn each_lag(seen: &Seen, tell: Tell<'_>, value: fn(&Lag) -> u64) {
     for of in &seen.sinks {
