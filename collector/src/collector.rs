@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use model::{Converted, Rejected, Signal};
-use store::{Filled, Full, StoreError, Writer};
+use store::{Filled, Full, Kept, StoreError, Writer};
 use tokio::sync::Semaphore;
 use tracing::{error, warn};
 
@@ -88,8 +88,11 @@ impl Collector {
         let (decoded, rejected) = self.decode(received).await?;
         let filled = decoded.map_err(|error| self.not_stored(signal, &error))?;
         let items = filled.num_rows() as u64;
-        filled.append().await.map_err(|error| self.not_stored(signal, &error))?;
-        self.counts.accepted(signal, items, rejected.count);
+        match filled.append().await.map_err(|error| self.not_stored(signal, &error))? {
+            Kept::Now => self.counts.accepted(signal, items, rejected.count),
+            // The answer to the first one got lost; this one says the same.
+            Kept::Before => self.counts.repeated(signal),
+        }
         Ok(rejected)
     }
 
@@ -161,7 +164,11 @@ fn decode(writer: &Writer, processors: &Processors, received: Received, bytes_ma
     };
     let Converted { batches, rejected } = converted.map_err(|error| Refusal::Malformed(error.to_string()))?;
     let batches = processors.apply(batches).map_err(overgrown)?;
-    Ok((place.fill(batches), rejected))
+    let filled = place.fill(batches).map(|filled| match processors.digest(&body) {
+        Some(digest) => filled.once(digest),
+        None => filled,
+    });
+    Ok((filled, rejected))
 }
 
 fn overgrown(_: TooLarge) -> Refusal {

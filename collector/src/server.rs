@@ -40,9 +40,10 @@ struct Bound {
 impl Server {
     /// What the settings name is read first, then come the ports: a second collector should hear about the port, not wait for a
     /// recovery.
-    pub async fn bind(args: Args) -> anyhow::Result<Server> {
+    pub async fn bind(mut args: Args) -> anyhow::Result<Server> {
         let access = Access::read(&args.access)?;
         let processors = Processors::read(args.processors.as_deref())?;
+        args.store.repeats = processors.repeats();
         let grpc = Bound::to(args.otlp_grpc, "--otlp-grpc").await?;
         let http = Bound::to(args.otlp_http, "--otlp-http").await?;
         let probe = match args.otlp_probe {

@@ -103,6 +103,14 @@ impl Seen {
         queues.extend(store.signals.iter().map(|of| {
             queue(unwritten_requests(of.signal), of.unwritten_requests, of.unwritten_requests_max, of.refused)
         }));
+        // Whoever is remembered beyond its capacity is forgotten early, which refuses nobody.
+        queues.extend(
+            store
+                .signals
+                .iter()
+                .filter(|of| of.known_requests_max > 0)
+                .map(|of| queue(known_requests(of.signal), of.known_requests, of.known_requests_max, 0)),
+        );
         queues.extend([
             queue("unwritten_bytes", store.unwritten_bytes, store.unwritten_bytes_max, 0),
             queue("log_bytes", store.log_bytes.saturating_sub(store.held_bytes), store.log_bytes_max, 0),
@@ -129,6 +137,14 @@ fn unwritten_requests(signal: &str) -> &'static str {
         "traces" => "unwritten_traces_requests",
         "logs" => "unwritten_logs_requests",
         _ => "unwritten_metrics_requests",
+    }
+}
+
+fn known_requests(signal: &str) -> &'static str {
+    match signal {
+        "traces" => "known_traces_requests",
+        "logs" => "known_logs_requests",
+        _ => "known_metrics_requests",
     }
 }
 

@@ -34,12 +34,26 @@ const ISSUERS: [(RangeInclusive<u32>, RangeInclusive<usize>); 17] = [
     (560_000..=589_999, 13..=19),
 ];
 
-/// Whether a look is worth it. Most values are too short, or have neither digit nor separator at one place in thirteen: this is
-/// what the check costs as a rule.
+/// Whether a look is worth it: there is a stretch of digits and separators that is long enough. Such a stretch has one of every
+/// thirteen bytes, so only these are looked at, and most values have none.
 #[inline]
 pub(super) fn is_possible(text: &str) -> bool {
     let bytes = text.as_bytes();
-    bytes.iter().skip(DIGITS_MIN - 1).step_by(DIGITS_MIN).any(|byte| byte.is_ascii_digit() || is_separator(*byte))
+    let fits = |byte: &&u8| byte.is_ascii_digit() || is_separator(**byte);
+    let mut at = DIGITS_MIN - 1;
+    while let Some(byte) = bytes.get(at) {
+        if !fits(&byte) {
+            at += DIGITS_MIN;
+            continue;
+        }
+        let end = at + bytes[at..].iter().take_while(fits).count();
+        let before = bytes[..at].iter().rev().take(DIGITS_MIN).take_while(fits).count();
+        if end - (at - before) >= DIGITS_MIN {
+            return true;
+        }
+        at = end + DIGITS_MIN;
+    }
+    false
 }
 
 /// Where the first card's number from `from` on stands.

@@ -1,5 +1,6 @@
 //! The table `[processors]` of a TOML file, `faultline.toml` as a rule: what is declared, checked where it is read.
 
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
@@ -28,6 +29,27 @@ pub(crate) struct Config {
     #[serde(default)]
     pub filter: Vec<Drop>,
     pub sampling: Option<sampling::Config>,
+    pub repeats: Option<Repeats>,
+}
+
+/// The same bytes are the same request, for a time.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Repeats {
+    /// Clients retry for five minutes as a rule; twice that.
+    #[serde(default = "ten_minutes")]
+    pub window_seconds: NonZeroU64,
+    /// Of each signal: 400 requests a second of the usual window, in some 16 MB.
+    #[serde(default = "quarter_million")]
+    pub requests_max: NonZeroUsize,
+}
+
+const fn ten_minutes() -> NonZeroU64 {
+    NonZeroU64::new(600).expect("not zero")
+}
+
+const fn quarter_million() -> NonZeroUsize {
+    NonZeroUsize::new(1 << 18).expect("not zero")
 }
 
 /// Records that nobody wants.
@@ -71,7 +93,7 @@ pub(super) fn parse(text: &str) -> anyhow::Result<Config> {
 
 /// Where it is, what stands there and what is wrong with it.
 fn sentence(text: &str, error: &toml::de::Error) -> anyhow::Error {
-    let message = error.message();
+    let message = error.message().trim_end().replace('\n', ", ");
     let Some(span) = error.span() else { return anyhow!("{message}") };
     let before = &text[..text.floor_char_boundary(span.start)];
     let number = before.matches('\n').count() + 1;
@@ -168,6 +190,7 @@ mod tests {
         let config = parse(EXAMPLE).expect("it is what `faultline config` shows");
         assert_eq!((config.attributes.len(), config.filter.len()), (2, 3));
         assert!(config.redaction.is_some() && config.sampling.is_some());
+        assert_eq!(config.repeats.expect("declared").window_seconds, ten_minutes());
     }
 
     #[test]
@@ -202,6 +225,7 @@ mod tests {
                 "[[processors.filter]]\nsignals = [\"spans\"]\ndrop = { name = \"n\" }",
                 "\"spans\" is no signal; write traces",
             ),
+            ("[processors.repeats]\nwindow_seconds = 0", "line 2, `window_seconds = 0`: "),
             (upsert, "a rule that sets k needs a `value`"),
             (&format!("{upsert}value = [1]"), "a value is a text, a number, true or false"),
             (&format!("{upsert}value = 1\nin = \"span\""), "unknown variant `span`, expected one of `record`"),

@@ -5,6 +5,8 @@
 //! nothing reaches the log that did not pass it, and conditions can still tell the values that it hides. What is dropped is
 //! counted here and is not `rejected`: its sender did nothing wrong.
 //!
+//! A request that comes again, byte for byte, is a matter of the store, which alone knows what is durable.
+//!
 //! All of it works on the columns of a batch, on the thread that decoded them. Without a declaration there is nothing to do.
 
 mod attributes;
@@ -22,9 +24,12 @@ mod trace_state;
 mod tests;
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context;
 use model::{Batch, EXPANSION_BYTES_MAX, Signal};
+use sha2::{Digest as _, Sha256};
+use store::Digest;
 
 use attributes::Edit;
 use config::{Config, Drop};
@@ -37,6 +42,7 @@ pub(crate) struct Processors {
     drops: Vec<Drop>,
     sampling: Option<sampling::Config>,
     redaction: Option<Redaction>,
+    repeats: Option<store::Repeats>,
     counts: Counts,
 }
 
@@ -60,10 +66,25 @@ impl Processors {
     }
 
     fn new(config: Config) -> anyhow::Result<Processors> {
-        let Config { attributes, redaction, filter, sampling } = config;
+        let Config { attributes, redaction, filter, sampling, repeats } = config;
         let redaction = redaction.map(Redaction::new).transpose();
         let redaction = redaction.context("the patterns of [processors.redaction] are too large together")?;
-        Ok(Processors { edits: attributes, drops: filter, sampling, redaction, counts: Counts::default() })
+        let repeats = repeats.map(|repeats| store::Repeats {
+            window: Duration::from_secs(repeats.window_seconds.get()),
+            requests_max: repeats.requests_max.get(),
+        });
+        Ok(Processors { edits: attributes, drops: filter, sampling, redaction, repeats, counts: Counts::default() })
+    }
+
+    /// What the store has to know to refuse requests that come again.
+    pub(crate) fn repeats(&self) -> Option<store::Repeats> {
+        self.repeats
+    }
+
+    /// What stands for a request of these bytes, when that matters. Cut off where a chance of two being equal is no chance.
+    pub(crate) fn digest(&self, body: &[u8]) -> Option<Digest> {
+        let digest = || *Sha256::digest(body).first_chunk().expect("a digest has 32 bytes");
+        self.repeats.map(|_| Digest(digest()))
     }
 
     /// The rows that are to be kept, as they are to be kept.

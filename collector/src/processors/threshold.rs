@@ -2,7 +2,7 @@
 //! they have to reach.
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
+use serde::de::Deserializer;
 
 use super::config::percentage;
 
@@ -78,7 +78,7 @@ fn hex(digits: &str) -> Option<u64> {
 
 impl<'de> Deserialize<'de> for Threshold {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Threshold, D::Error> {
-        percentage(from).map(Threshold::of_percentage).map_err(D::Error::custom)
+        percentage(from).map(Threshold::of_percentage)
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) const MEASURES: &[Measure] = &[
     Measure {
         name: "faultline.collector.requests",
         unit: "{request}",
-        help: "Export requests by outcome: accepted, refused (full or over a rate), denied (no credentials), invalid, failed",
+        help: "Export requests by outcome: accepted, repeated (durable before), refused (full or over a rate), denied (no credentials), invalid, failed",
         kind: Kind::Counter,
         read: |seen, tell| {
             for signal in Signal::ALL {

@@ -12,6 +12,7 @@ mod otlp_grpc;
 mod otlp_http;
 mod otlp_json;
 mod probes;
+mod processors;
 mod real;
 mod round_trip;
 mod sinks;
