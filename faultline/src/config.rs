@@ -256,6 +256,12 @@ mod tests {
         let path = file.value("processors").expect("the path of the file");
         assert!(Path::new(&path).is_absolute() && path.ends_with("/f.toml"), "{path}");
         assert_eq!(file.value("data-dir").as_deref(), Some("d"));
+        let command = with_defaults(Cli::command(), &file, 0).expect("no address moves");
+        for line in [&["faultline", "collector"], &["faultline", "up"]] {
+            let matches = command.clone().get_matches_from(line);
+            let (_, of) = matches.subcommand().expect("there is one");
+            assert_eq!(of.get_raw("processors").expect("it is set").collect::<Vec<_>>(), [path.as_str()], "{line:?}");
+        }
 
         let elsewhere = toml::from_str("processors = \"p.toml\"").expect("valid TOML");
         let file = File::of(Path::new("f.toml"), elsewhere).expect("a folder");

@@ -2,6 +2,7 @@
 //! changes attributes on their way, and read entry by entry.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, MapArray, StringArray, StructArray};
@@ -59,6 +60,26 @@ impl<'a> Entries<'a> {
     pub fn get(self, row: usize, key: &str) -> Option<Entry<'a>> {
         self.row(row).find(|entry| entry.key == key)
     }
+
+    /// Whether a record has the same attributes as the one before it. Where they come from an origin that is the rule.
+    pub fn repeats(self, row: usize) -> bool {
+        let offsets = self.map.value_offsets();
+        let of = |row: usize| offsets[row] as usize..offsets[row + 1] as usize;
+        let (before, here) = (of(row - 1), of(row));
+        let types = |row| self.types.is_valid(row).then(|| self.types.value(row));
+        before.len() == here.len()
+            && equal(self.keys, &before, &here)
+            && equal(self.texts, &before, &here)
+            && types(row - 1) == types(row)
+    }
+}
+
+/// Whether two ranges of the same length have the same texts. Their bytes lie in one piece each.
+fn equal(texts: &StringArray, one: &Range<usize>, other: &Range<usize>) -> bool {
+    let (ends, bytes) = (texts.value_offsets(), texts.value_data());
+    let bytes = |range: &Range<usize>| &bytes[ends[range.start] as usize..ends[range.end] as usize];
+    let end = |range: &Range<usize>, nth: usize| ends[range.start + nth] - ends[range.start];
+    (1..=one.len()).all(|nth| end(one, nth) == end(other, nth)) && bytes(one) == bytes(other)
 }
 
 /// Attributes of many records while they are written, in order, each key once a record.
@@ -198,6 +219,34 @@ mod tests {
         let keys = ["a", "b", "a", "c", "b"].map(str::to_owned);
         let expected = [("a", "2"), ("c", "3"), ("b", "4")].map(|(key, value)| (key.to_owned(), value.to_owned()));
         assert_eq!(row(&keys), expected);
+    }
+
+    #[test]
+    fn entries_come_back_as_they_were_written_and_repeats_are_known() {
+        let entry = |key, text, letter| Entry { key, text, letter };
+        let rows: [&[Entry<'_>]; 8] = [
+            &[],
+            &[],
+            &[entry("a", "1", letter::STRING), entry("b", "", letter::ABSENT)],
+            &[entry("a", "1", letter::STRING), entry("b", "", letter::ABSENT)],
+            &[entry("a", "1", letter::STRING), entry("b", "", letter::STRING)],
+            &[entry("a", "", letter::STRING), entry("b", "1", letter::STRING)],
+            &[entry("a", "", letter::STRING), entry("c", "1", letter::STRING)],
+            &[entry("ac", "1", letter::STRING)],
+        ];
+        let mut attributes = Attributes::default();
+        for row in rows {
+            row.iter().for_each(|entry| attributes.push_entry(*entry));
+            attributes.end_row();
+        }
+        let (map, types) = attributes.finish();
+        let entries = Entries::of(&map, &types);
+        for (number, row) in rows.iter().enumerate() {
+            assert_eq!(entries.row(number).collect::<Vec<_>>(), *row);
+        }
+        let repeats: Vec<usize> = (1..entries.rows()).filter(|row| entries.repeats(*row)).collect();
+        assert_eq!(repeats, [1, 3]);
+        assert_eq!(entries.get(6, "c").map(|entry| entry.text), Some("1"));
     }
 
     #[test]

@@ -1,12 +1,11 @@
 //! Attributes inserted, updated, deleted or hashed, one rule after the other: each sees what those before it made.
 
-use arrow::array::RecordBatch;
 use model::{Attributes, Batch, Entries, Entry, Value, letter};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::TooLarge;
-use super::columns::{Place, services, with_columns};
+use super::columns::{Place, Runs, column, services, with_columns};
 use super::condition::Condition;
 use super::config::{Signals, some_scalar};
 
@@ -61,25 +60,46 @@ enum Name {
 impl Edit {
     /// The batch with the rule applied, and how many of its records that changed.
     pub(super) fn apply(&self, batch: Batch) -> Result<(Batch, u64), TooLarge> {
-        let changes = self.changes(&batch);
+        let holds = self.when.holds(&batch);
+        match self.place {
+            Place::Record => self.apply_to_records(batch, holds),
+            Place::Scope | Place::Resource => self.apply_to_origins(batch, &holds),
+        }
+    }
+
+    fn apply_to_records(&self, batch: Batch, holds: Vec<bool>) -> Result<(Batch, u64), TooLarge> {
+        let entries = self.place.entries(batch.rows());
+        let changes = self.changes(entries, holds);
         let count = changes.iter().filter(|changes| **changes).count() as u64;
         if count == 0 {
             return Ok((batch, 0));
         }
-        let (attributes, types) = self.rewrite(batch.rows(), &changes)?.finish();
+        let (attributes, types) = self.rewrite(entries, &changes)?.finish();
+        let batch = with_columns(batch, self.place.columns().into_iter().zip([attributes, types]));
+        Ok((batch, count))
+    }
+
+    fn apply_to_origins(&self, batch: Batch, holds: &[bool]) -> Result<(Batch, u64), TooLarge> {
+        let runs = Runs::of(self.place.entries(batch.rows()), |row| holds[row] == holds[row - 1]);
+        let [attributes, types] = self.place.columns().map(|name| runs.first(column(batch.rows(), name)));
+        let entries = Entries::of(&attributes, &types);
+        let changes = self.changes(entries, runs.starts().map(|row| holds[row]).collect());
+        let count = runs.of_row().filter(|run| changes[*run]).count() as u64;
+        if count == 0 {
+            return Ok((batch, 0));
+        }
+        let (attributes, types) = self.rewrite(entries, &changes)?.finish();
         let mut columns = Vec::with_capacity(3);
         if self.place == Place::Resource {
-            columns.push(("service", services(Entries::of(&attributes, &types))));
+            columns.push(("service", runs.spread(&services(Entries::of(&attributes, &types)))));
         }
-        columns.extend(self.place.columns().into_iter().zip([attributes, types]));
+        columns.extend(self.place.columns().into_iter().zip(runs.spread_attributes([&attributes, &types])?));
         Ok((with_columns(batch, columns), count))
     }
 
-    /// Which records the rule changes.
-    fn changes(&self, batch: &Batch) -> Vec<bool> {
-        let entries = self.place.entries(batch.rows());
-        let mut changes = self.when.holds(batch);
-        for (row, changes) in changes.iter_mut().enumerate().filter(|(_, changes)| **changes) {
+    /// Which of those the condition holds for would have other attributes afterwards.
+    fn changes(&self, entries: Entries<'_>, mut holds: Vec<bool>) -> Vec<bool> {
+        for (row, changes) in holds.iter_mut().enumerate().filter(|(_, changes)| **changes) {
             let found = entries.get(row, &self.key);
             *changes = match self.action {
                 Action::Insert(_) => found.is_none(),
@@ -88,11 +108,10 @@ impl Edit {
                 Action::Hash => found.is_some_and(|entry| ![letter::ABSENT, letter::EMPTY].contains(&entry.letter)),
             };
         }
-        changes
+        holds
     }
 
-    fn rewrite(&self, rows: &RecordBatch, changes: &[bool]) -> Result<Attributes, TooLarge> {
-        let entries = self.place.entries(rows);
+    fn rewrite(&self, entries: Entries<'_>, changes: &[bool]) -> Result<Attributes, TooLarge> {
         let mut written = Attributes::default();
         for (row, changes) in changes.iter().enumerate() {
             let mut found = false;

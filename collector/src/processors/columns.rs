@@ -1,12 +1,16 @@
-//! Columns of a batch by name, and batches with other columns or fewer rows.
+//! Columns of a batch by name, the runs of rows in them that are alike, and batches with other columns or fewer rows.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, DictionaryArray, RecordBatch, StringDictionaryBuilder};
-use arrow::compute::filter_record_batch;
+use arrow::array::{
+    ArrayRef, AsArray, BooleanArray, DictionaryArray, RecordBatch, StringDictionaryBuilder, UInt32Array,
+};
+use arrow::compute::{filter_record_batch, take};
 use arrow::datatypes::Int32Type;
 use model::{Batch, Entries, Table};
 use serde::Deserialize;
+
+use super::TooLarge;
 
 const SERVICE_NAME: &str = "service.name";
 
@@ -33,9 +37,63 @@ impl Place {
         }
     }
 
+    /// Whether it is the column of attributes that the records of a scope share.
+    pub(super) fn is_origin(name: &str) -> bool {
+        [Place::Scope, Place::Resource].into_iter().any(|place| place.columns()[0] == name)
+    }
+
     pub(super) fn entries(self, rows: &RecordBatch) -> Entries<'_> {
         let [attributes, types] = self.columns().map(|name| column(rows, name));
         Entries::of(attributes, types)
+    }
+}
+
+/// Rows that follow one another and are alike: all records of a scope have the same resource and scope, which are worked on once.
+pub(super) struct Runs {
+    starts: UInt32Array,
+    of_row: UInt32Array,
+}
+
+impl Runs {
+    /// Of equal attributes, as far as `alike` says the same of a row and the one before it.
+    pub(super) fn of(entries: Entries<'_>, alike: impl Fn(usize) -> bool) -> Runs {
+        let (mut starts, mut of_row) = (Vec::new(), Vec::with_capacity(entries.rows()));
+        for row in 0..entries.rows() {
+            if row == 0 || !alike(row) || !entries.repeats(row) {
+                starts.push(row as u32);
+            }
+            of_row.push(starts.len() as u32 - 1);
+        }
+        Runs { starts: starts.into(), of_row: of_row.into() }
+    }
+
+    /// The first row of each run.
+    pub(super) fn starts(&self) -> impl Iterator<Item = usize> {
+        self.starts.values().iter().map(|row| *row as usize)
+    }
+
+    /// The run of each row.
+    pub(super) fn of_row(&self) -> impl Iterator<Item = usize> {
+        self.of_row.values().iter().map(|run| *run as usize)
+    }
+
+    /// A value a run.
+    pub(super) fn first(&self, column: &ArrayRef) -> ArrayRef {
+        take(column, &self.starts, None).expect("rows of the column")
+    }
+
+    /// The value of its run for each row.
+    pub(super) fn spread(&self, column: &ArrayRef) -> ArrayRef {
+        take(column, &self.of_row, None).expect("a value a run")
+    }
+
+    /// The same for attributes and their types, which may have grown.
+    pub(super) fn spread_attributes(&self, attributes: [&ArrayRef; 2]) -> Result<[ArrayRef; 2], TooLarge> {
+        let entries = Entries::of(attributes[0], attributes[1]);
+        let bytes = |run| entries.row(run).map(|entry| entry.key.len() + entry.text.len()).sum();
+        let bytes: Vec<usize> = (0..entries.rows()).map(bytes).collect();
+        TooLarge::check(self.of_row().map(|run| bytes[run]).sum())?;
+        Ok(attributes.map(|column| self.spread(column)))
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct Config {
     pub attributes: Vec<Edit>,
     pub redaction: Option<redaction::Config>,
     #[serde(default)]
-    pub filter: Vec<Drop>,
+    pub filter: Vec<Unwanted>,
     pub sampling: Option<sampling::Config>,
     pub repeats: Option<Repeats>,
 }
@@ -55,7 +55,7 @@ const fn quarter_million() -> NonZeroUsize {
 /// Records that nobody wants.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Drop {
+pub(crate) struct Unwanted {
     #[serde(default)]
     pub signals: Signals,
     #[serde(deserialize_with = "not_everything")]

@@ -32,14 +32,15 @@ use sha2::{Digest as _, Sha256};
 use store::Digest;
 
 use attributes::Edit;
-use config::{Config, Drop};
-pub(crate) use counts::{Counts, Processor};
+use config::{Config, Unwanted};
+use counts::Counts;
+pub(crate) use counts::Processor;
 use redaction::Redaction;
 
 #[derive(Default)]
 pub(crate) struct Processors {
     edits: Vec<Edit>,
-    drops: Vec<Drop>,
+    drops: Vec<Unwanted>,
     sampling: Option<sampling::Config>,
     redaction: Option<Redaction>,
     repeats: Option<store::Repeats>,

@@ -151,6 +151,49 @@ fn what_grows_beyond_all_bounds_is_refused() {
     assert_eq!(grown.map(|batches| batches.len()), Err(TooLarge));
 }
 
+#[test]
+fn each_resource_of_a_request_is_worked_on_by_itself() {
+    let scope = |name: &str, spans: &[u64]| {
+        let span = |id: &u64| json!({ "traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": format!("{id:016x}"), "name": name });
+        json!({ "spans": spans.iter().map(span).collect::<Value>() })
+    };
+    let resource = |service: &str, environment: Option<&str>, scopes: Value| {
+        let mut of = vec![("service.name", json!(service)), ("card", json!(CARD))];
+        of.extend(environment.map(|environment| ("env", json!(environment))));
+        json!({ "resource": { "attributes": attributes(&of) }, "scopeSpans": scopes })
+    };
+    let request = json!({ "resourceSpans": [
+        resource("a", None, json!([scope("n", &[1, 2]), scope("m", &[3])])),
+        resource("b", Some("dev"), json!([scope("n", &[4])])),
+        resource("a", None, json!([scope("n", &[5, 6])])),
+    ] });
+    let declared = "[[processors.attributes]]\naction = \"insert\"\nkey = \"env\"\nvalue = \"prod\"\nin = \"resource\"\n\
+                    when = { name = \"n\" }\n[processors.redaction]";
+    let (kept, counts) = pass(declared, Signal::Traces, &request);
+    // The span named m is the only one of its resource that the rule is not for, so it goes into a resource of its own.
+    let masked = |service: &str, environment: &[(&str, Value)]| {
+        attributes(&[&[("service.name", json!(service)), ("card", json!("****"))], environment].concat())
+    };
+    let prod = [("env", json!("prod"))];
+    let expected = [
+        (masked("a", &prod), vec![1, 2, 5, 6]),
+        (masked("a", &[]), vec![3]),
+        (masked("b", &[("env", json!("dev"))]), vec![4]),
+    ];
+    let found: Vec<(Value, Vec<u64>)> = kept["resourceSpans"]
+        .as_array()
+        .expect("resources")
+        .iter()
+        .map(|of| {
+            let spans = of["scopeSpans"][0]["spans"].as_array().expect("spans").iter();
+            let ids = spans.map(|span| u64::from_str_radix(span["spanId"].as_str().expect("an id"), 16).expect("hex"));
+            (of["resource"]["attributes"].clone(), ids.collect())
+        })
+        .collect();
+    assert_eq!(found, expected);
+    assert_eq!(counts, [("attributes", 4), ("redaction", 4)], "records changed, and values masked once a run of rows");
+}
+
 const CARD: &str = "4111 1111 1111 1111";
 
 #[test]
