@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use model::{Converted, Rejected, Signal};
-use store::{Filled, Full, StoreError, Writer};
+use store::{Filled, Full, Kept, StoreError, Writer};
 use tokio::sync::Semaphore;
 use tracing::{error, warn};
 
@@ -18,6 +18,7 @@ use crate::kafka_in;
 use crate::media::Encoding;
 use crate::notice::Notices;
 use crate::port::PortCounts;
+use crate::processors::{Processors, TooLarge};
 use crate::readers::Reports;
 use crate::refusal::Refusal;
 use crate::watch::{AtWork, Counts};
@@ -38,6 +39,7 @@ pub(crate) struct Collector {
     pub decoding: Arc<AtWork>,
     /// Told to stop.
     pub stopping: AtomicBool,
+    pub processors: Arc<Processors>,
     /// None when nothing is read from Kafka.
     pub kafka_in: Option<Arc<kafka_in::Account>>,
     /// What those say who read the log behind it.
@@ -64,6 +66,7 @@ impl Collector {
     pub(crate) fn new(
         writer: Writer,
         access: Access,
+        processors: Processors,
         readers: Reports,
         kafka_in: Option<Arc<kafka_in::Account>>,
         limits: Limits,
@@ -76,6 +79,7 @@ impl Collector {
             ports: [PortCounts::grpc(&limits), PortCounts::http(&limits)].map(Arc::new),
             decoding: Arc::default(),
             stopping: AtomicBool::new(false),
+            processors: Arc::new(processors),
             readers,
             kafka_in,
             notices: Notices::default(),
@@ -90,8 +94,11 @@ impl Collector {
         let (decoded, rejected) = self.decode(received).await?;
         let filled = decoded.map_err(|error| self.not_stored(signal, &error))?;
         let items = filled.num_rows() as u64;
-        filled.append().await.map_err(|error| self.not_stored(signal, &error))?;
-        self.counts.accepted(signal, items, rejected.count);
+        match filled.append().await.map_err(|error| self.not_stored(signal, &error))? {
+            Kept::Now => self.counts.accepted(signal, items, rejected.count),
+            // The answer to the first one got lost; this one says the same.
+            Kept::Before => self.counts.repeated(signal),
+        }
         Ok(rejected)
     }
 
@@ -111,9 +118,10 @@ impl Collector {
 
     /// Off the async threads and a bounded number at once; those that wait are bounded by the gate.
     async fn decode(&self, received: Received) -> Result<Decoded, Refusal> {
-        let (writer, bytes_max) = (self.writer.clone(), self.limits.otlp_request_bytes_max);
+        let (writer, processors) = (self.writer.clone(), Arc::clone(&self.processors));
+        let bytes_max = self.limits.otlp_request_bytes_max;
         let decoded = if received.compression == Compression::Identity && received.body.len() <= INLINE_BYTES_MAX {
-            catch_unwind(AssertUnwindSafe(|| decode(&writer, received, bytes_max))).ok()
+            catch_unwind(AssertUnwindSafe(|| decode(&writer, &processors, received, bytes_max))).ok()
         } else {
             // The permit goes along: a client that leaves stops waiting, not the work that has begun. The semaphore is never
             // closed, so there always is one.
@@ -121,7 +129,7 @@ impl Collector {
             let decoding = Arc::clone(&self.decoding);
             let work = move || {
                 let _held = (permit, decoding.begin());
-                decode(&writer, received, bytes_max)
+                decode(&writer, &processors, received, bytes_max)
             };
             tokio::task::spawn_blocking(work).await.ok()
         };
@@ -152,7 +160,7 @@ impl Collector {
 }
 
 /// The place comes before the work: a full store should not cost a decode.
-fn decode(writer: &Writer, received: Received, bytes_max: usize) -> Result<Decoded, Refusal> {
+fn decode(writer: &Writer, processors: &Processors, received: Received, bytes_max: usize) -> Result<Decoded, Refusal> {
     let Received { signal, encoding, compression, body, mut lease } = received;
     let body = compression.inflate(body, bytes_max, &mut lease)?;
     let place = writer.reserve(signal, body.len()).map_err(full)?;
@@ -160,10 +168,18 @@ fn decode(writer: &Writer, received: Received, bytes_max: usize) -> Result<Decod
         Encoding::Protobuf => model::decode_protobuf(signal, &body),
         Encoding::Json => model::decode_json(signal, &body),
     };
-    match converted {
-        Ok(Converted { batches, rejected }) => Ok((place.fill(batches), rejected)),
-        Err(error) => Err(Refusal::Malformed(error.to_string())),
-    }
+    let Converted { batches, rejected } = converted.map_err(|error| Refusal::Malformed(error.to_string()))?;
+    let batches = processors.apply(batches).map_err(overgrown)?;
+    let filled = place.fill(batches).map(|filled| match processors.digest(&body) {
+        Some(digest) => filled.once(digest),
+        None => filled,
+    });
+    Ok((filled, rejected))
+}
+
+fn overgrown(_: TooLarge) -> Refusal {
+    let reason = "the rules of [processors] make the request grow beyond the limit of 512 MiB; send smaller batches";
+    Refusal::Malformed(reason.to_owned())
 }
 
 fn full(full: Full) -> Refusal {

@@ -1,10 +1,11 @@
 //! Receives OTLP and keeps it: receive, append, answer.
 //!
 //! A request comes over a connection (`connections`, `port`, `silence`) from somebody who may send (`access`), is read within its
-//! limits (`gate`, `incoming`), understood by its protocol (`grpc`, `http`), turned into Arrow and appended to the store
-//! (`collector`), and answered once the rows survive a power loss. What waits in Kafka goes the same way (`kafka_in`). What the
-//! process says about itself is in `watch`. Where rows rest is the store's affair; what the bytes mean is the model's. Behind all
-//! that are the `readers` of the log: `sinks` send it on, `sampling` says which traces, `derive` makes metrics of spans.
+//! limits (`gate`, `incoming`), understood by its protocol (`grpc`, `http`), turned into Arrow, changed where somebody wants that
+//! (`processors`) and appended to the store (`collector`), and answered once the rows survive a power loss. What waits in Kafka goes
+//! the same way (`kafka_in`). What the process says about itself is in `watch`. Where rows rest is the store's affair; what the bytes
+//! mean is the model's. Behind all that are the `readers` of the log: `sinks` send it on, `sampling` says which traces, `derive` makes
+//! metrics of spans.
 
 mod access;
 mod answer;
@@ -21,6 +22,7 @@ mod kafka_in;
 mod media;
 mod notice;
 mod port;
+mod processors;
 mod readers;
 mod refusal;
 mod routes;
@@ -34,6 +36,7 @@ mod watch;
 pub use args::{Access, Args, Limits, Secret};
 pub use derive::{Args as DerivedArgs, Unit as SpanMetricsUnit};
 pub use kafka_in::Args as KafkaInArgs;
+pub use processors::config::EXAMPLE as PROCESSORS_EXAMPLE;
 pub use sampling::Args as SamplingArgs;
 pub use server::{Server, run};
 pub use sinks::Args as SinkArgs;

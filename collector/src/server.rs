@@ -16,6 +16,7 @@ use crate::access::Access;
 use crate::collector::Collector;
 use crate::kafka_in::KafkaIn;
 use crate::port::{Listening, PortCounts};
+use crate::processors::Processors;
 use crate::readers::Readers;
 use crate::{Args, connections, routes, watch};
 
@@ -42,9 +43,11 @@ struct Bound {
 impl Server {
     /// What the settings name is read first, then come the ports: a second collector should hear about the port, not wait for a
     /// recovery.
-    pub async fn bind(args: Args) -> anyhow::Result<Server> {
+    pub async fn bind(mut args: Args) -> anyhow::Result<Server> {
         let access = Access::read(&args.access)?;
         let kafka_in = KafkaIn::new(&args.kafka_in, &args.sinks)?;
+        let processors = Processors::read(args.processors.as_deref())?;
+        args.store.repeats = processors.repeats();
         let grpc = Bound::to(args.otlp_grpc, "--otlp-grpc").await?;
         let http = Bound::to(args.otlp_http, "--otlp-http").await?;
         let probe = match args.otlp_probe {
@@ -63,7 +66,7 @@ impl Server {
         let writer = writer.with_context(|| format!("could not open the store in {folder}"))?;
         let readers = Readers::open(&args, &writer).await?;
         let reading = kafka_in.as_ref().map(KafkaIn::account);
-        let collector = Collector::new(writer, access, readers.reports(), reading, args.limits);
+        let collector = Collector::new(writer, access, processors, readers.reports(), reading, args.limits);
         Ok(Server { grpc, http, probe, kafka_in, collector, readers })
     }
 

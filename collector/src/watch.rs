@@ -26,6 +26,7 @@ use crate::collector::Collector;
 use crate::gate::InFlight;
 use crate::kafka_in;
 use crate::port::Port;
+use crate::processors::Counted;
 use crate::sinks::Progress;
 use crate::{derive, sampling};
 
@@ -37,6 +38,8 @@ pub(crate) struct Seen {
     pub ports: [Port; 2],
     pub clients: Vec<ClientCounts>,
     pub decoders: Decoders,
+    /// One a declared processor and signal.
+    pub processed: Vec<Counted>,
     /// One a reader of the log and signal; empty without any.
     pub sinks: Vec<Progress>,
     /// None when nothing is read from Kafka.
@@ -81,6 +84,7 @@ impl Seen {
             ports: collector.ports.each_ref().map(|counts| counts.port()),
             clients: collector.access.client_counts(),
             decoders: Decoders { busy, busy_max: collector.limits.decoders_max(), busy_ms },
+            processed: collector.processors.counted(),
             sinks,
             kafka_in: collector.kafka_in.as_ref().map(|account| account.progress()),
             derived: collector.readers.derived.clone(),
@@ -112,6 +116,14 @@ impl Seen {
         queues.extend(store.signals.iter().map(|of| {
             queue(unwritten_requests(of.signal), of.unwritten_requests, of.unwritten_requests_max, of.refused)
         }));
+        // Whoever is remembered beyond its capacity is forgotten early, which refuses nobody.
+        queues.extend(
+            store
+                .signals
+                .iter()
+                .filter(|of| of.known_requests_max > 0)
+                .map(|of| queue(known_requests(of.signal), of.known_requests, of.known_requests_max, 0)),
+        );
         queues.extend([
             queue("unwritten_bytes", store.unwritten_bytes, store.unwritten_bytes_max, 0),
             queue("log_bytes", store.log_bytes.saturating_sub(store.held_bytes), store.log_bytes_max, 0),
@@ -148,6 +160,14 @@ fn unwritten_requests(signal: &str) -> &'static str {
         "traces" => "unwritten_traces_requests",
         "logs" => "unwritten_logs_requests",
         _ => "unwritten_metrics_requests",
+    }
+}
+
+fn known_requests(signal: &str) -> &'static str {
+    match signal {
+        "traces" => "known_traces_requests",
+        "logs" => "known_logs_requests",
+        _ => "known_metrics_requests",
     }
 }
 

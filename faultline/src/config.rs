@@ -15,6 +15,9 @@ const FILE_DEFAULT: &str = "faultline.toml";
 /// Settings of the process that decide how the others are read, so a file cannot hold them.
 const NOT_IN_FILE: [&str; 3] = ["config", "help", "version"];
 
+/// Tables that a part reads for itself, because their rules do not fit flags: the setting of that name gets this file's path.
+const TABLES: [&str; 1] = ["processors"];
+
 pub(crate) fn command_line() -> anyhow::Result<Command> {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let file = File::find(&arguments)?;
@@ -73,7 +76,19 @@ impl File {
         let text = std::fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))?;
         let table: toml::Table =
             toml::from_str(&text).with_context(|| format!("{} is not valid TOML", path.display()))?;
+        File::of(path, table)
+    }
+
+    fn of(path: &Path, mut table: toml::Table) -> anyhow::Result<File> {
         let mut values = Vec::new();
+        for name in TABLES {
+            if table.get(name).is_some_and(toml::Value::is_table) {
+                table.remove(name);
+                // Whole, as it is handed to processes that may work elsewhere.
+                let path = std::path::absolute(path).context("could not tell the current folder")?;
+                values.push((name.to_owned(), path.display().to_string()));
+            }
+        }
         flatten(&table, &mut values);
         Ok(File { path: path.to_owned(), values })
     }
@@ -161,6 +176,14 @@ pub(crate) fn document() -> String {
         "# faultline.toml: every setting with its default. A flag wins over a variable, a variable over this file.\n",
     );
     section(&Cli::command(), "", &mut Vec::new(), &mut text);
+    for table in [collector::PROCESSORS_EXAMPLE] {
+        text.push('\n');
+        // Examples and not defaults: none of it is on.
+        text.extend(table.lines().map(|line| match line.is_empty() || line.starts_with('#') {
+            true => format!("{line}\n"),
+            false => format!("# {line}\n"),
+        }));
+    }
     text
 }
 
@@ -223,6 +246,26 @@ mod tests {
         let file = File { path: FILE_DEFAULT.into(), values };
         file.check(&Cli::command()).expect("only settings that exist");
         assert_eq!(file.value("data-dir").as_deref(), Some("./data"));
+    }
+
+    #[test]
+    fn a_table_of_processors_names_its_file_as_their_setting() {
+        let table = "data-dir = \"d\"\n[processors]\n[[processors.filter]]\ndrop = { service = \"a\" }";
+        let file = File::of(Path::new("f.toml"), toml::from_str(table).expect("valid TOML")).expect("a folder");
+        file.check(&Cli::command()).expect("only settings that exist");
+        let path = file.value("processors").expect("the path of the file");
+        assert!(Path::new(&path).is_absolute() && path.ends_with("/f.toml"), "{path}");
+        assert_eq!(file.value("data-dir").as_deref(), Some("d"));
+        let command = with_defaults(Cli::command(), &file, 0).expect("no address moves");
+        for line in [&["faultline", "collector"], &["faultline", "up"]] {
+            let matches = command.clone().get_matches_from(line);
+            let (_, of) = matches.subcommand().expect("there is one");
+            assert_eq!(of.get_raw("processors").expect("it is set").collect::<Vec<_>>(), [path.as_str()], "{line:?}");
+        }
+
+        let elsewhere = toml::from_str("processors = \"p.toml\"").expect("valid TOML");
+        let file = File::of(Path::new("f.toml"), elsewhere).expect("a folder");
+        assert_eq!(file.value("processors").as_deref(), Some("p.toml"), "a file of their own is a setting like others");
     }
 
     #[test]

@@ -1,9 +1,11 @@
-//! A `Map<Utf8, Utf8>` column and the column of type letters beside it.
+//! A `Map<Utf8, Utf8>` column and the column of type letters beside it: written from the wire, or entry by entry by whoever
+//! changes attributes on their way, and read entry by entry.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, MapArray, StructArray};
+use arrow::array::{Array, ArrayRef, AsArray, MapArray, StringArray, StructArray};
 use arrow::datatypes::DataType;
 
 use crate::DecodeError;
@@ -15,9 +17,74 @@ use crate::wire::Message;
 /// Up to here keys are compared pair by pair, which costs less than hashing them.
 const COMPARED_PAIRWISE_MAX: usize = 32;
 
-/// Attributes of many records in the order received, each key once a record.
+/// One attribute. The letter says what the text was, see [`letter`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    pub key: &'a str,
+    pub text: &'a str,
+    pub letter: u8,
+}
+
+/// Attributes of many records as they are in a batch.
+#[derive(Clone, Copy)]
+pub struct Entries<'a> {
+    map: &'a MapArray,
+    keys: &'a StringArray,
+    texts: &'a StringArray,
+    types: &'a StringArray,
+}
+
+impl<'a> Entries<'a> {
+    /// Of a column of attributes and the column of their types. Columns of other types are a bug of the caller and panic.
+    pub fn of(map: &'a ArrayRef, types: &'a ArrayRef) -> Entries<'a> {
+        let map = map.as_map();
+        Entries { map, keys: map.keys().as_string(), texts: map.values().as_string(), types: types.as_string() }
+    }
+
+    /// How many records there are.
+    pub fn rows(&self) -> usize {
+        self.map.len()
+    }
+
+    /// The attributes of one record, in the order received.
+    pub fn row(self, row: usize) -> impl Iterator<Item = Entry<'a>> {
+        let offsets = self.map.value_offsets();
+        let letters = if self.types.is_valid(row) { self.types.value(row).as_bytes() } else { &[] };
+        (offsets[row] as usize..offsets[row + 1] as usize).enumerate().map(move |(nth, index)| Entry {
+            key: self.keys.value(index),
+            text: self.texts.value(index),
+            letter: letters.get(nth).copied().unwrap_or(letter::STRING),
+        })
+    }
+
+    pub fn get(self, row: usize, key: &str) -> Option<Entry<'a>> {
+        self.row(row).find(|entry| entry.key == key)
+    }
+
+    /// Whether a record has the same attributes as the one before it. Where they come from an origin that is the rule.
+    pub fn repeats(self, row: usize) -> bool {
+        let offsets = self.map.value_offsets();
+        let of = |row: usize| offsets[row] as usize..offsets[row + 1] as usize;
+        let (before, here) = (of(row - 1), of(row));
+        let types = |row| self.types.is_valid(row).then(|| self.types.value(row));
+        before.len() == here.len()
+            && equal(self.keys, &before, &here)
+            && equal(self.texts, &before, &here)
+            && types(row - 1) == types(row)
+    }
+}
+
+/// Whether two ranges of the same length have the same texts. Their bytes lie in one piece each.
+fn equal(texts: &StringArray, one: &Range<usize>, other: &Range<usize>) -> bool {
+    let (ends, bytes) = (texts.value_offsets(), texts.value_data());
+    let bytes = |range: &Range<usize>| &bytes[ends[range.start] as usize..ends[range.end] as usize];
+    let end = |range: &Range<usize>, nth: usize| ends[range.start + nth] - ends[range.start];
+    (1..=one.len()).all(|nth| end(one, nth) == end(other, nth)) && bytes(one) == bytes(other)
+}
+
+/// Attributes of many records while they are written, in order, each key once a record.
 #[derive(Default)]
-pub(crate) struct Attributes {
+pub struct Attributes {
     lists: Lists,
     keys: Text,
     values: Text,
@@ -30,7 +97,6 @@ impl Attributes {
     /// One row: every `KeyValue` that `message` has as field `number`.
     pub(crate) fn push(&mut self, mut message: Message<'_>, number: u32) -> Result<(), DecodeError> {
         let first = self.keys.len();
-        self.letters.clear();
         while let Some(field) = message.next()? {
             if field.number == number {
                 let (key, value) = value::read_key_value(field.message()?)?;
@@ -45,10 +111,23 @@ impl Attributes {
         if self.has_duplicates(first) {
             self.keep_last(first);
         }
+        self.end_row();
+        Ok(())
+    }
+
+    /// An attribute of the record being written, which has none of this key.
+    pub fn push_entry(&mut self, entry: Entry<'_>) {
+        self.keys.push(entry.key.as_bytes());
+        self.values.push(entry.text.as_bytes());
+        self.letters.push(entry.letter);
+    }
+
+    /// Nothing more follows for this record.
+    pub fn end_row(&mut self) {
         self.lists.close(self.keys.len());
         let typed = self.letters.iter().any(|letter| *letter != letter::STRING);
         self.types.push(typed.then_some(&self.letters));
-        Ok(())
+        self.letters.clear();
     }
 
     fn has_duplicates(&self, first: usize) -> bool {
@@ -98,14 +177,14 @@ impl Attributes {
         Some(self.values.get(index))
     }
 
-    /// Bytes that one more copy of everything takes.
-    pub(crate) fn bytes(&self) -> usize {
+    /// Bytes of everything so far. They have to stay below 2 GiB, where the offsets of a column end.
+    pub fn bytes(&self) -> usize {
         let offsets = 2 * size_of::<i32>() * self.keys.len();
         self.keys.bytes() + self.values.bytes() + self.types.bytes() + offsets
     }
 
     /// The map column and the types column.
-    pub(crate) fn finish(self) -> (ArrayRef, ArrayRef) {
+    pub fn finish(self) -> (ArrayRef, ArrayRef) {
         let DataType::Map(entries, ordered) = schema::attributes_type() else { unreachable!("attributes are a map") };
         let DataType::Struct(fields) = entries.data_type().clone() else {
             unreachable!("the entries of a map are structs")
@@ -140,6 +219,34 @@ mod tests {
         let keys = ["a", "b", "a", "c", "b"].map(str::to_owned);
         let expected = [("a", "2"), ("c", "3"), ("b", "4")].map(|(key, value)| (key.to_owned(), value.to_owned()));
         assert_eq!(row(&keys), expected);
+    }
+
+    #[test]
+    fn entries_come_back_as_they_were_written_and_repeats_are_known() {
+        let entry = |key, text, letter| Entry { key, text, letter };
+        let rows: [&[Entry<'_>]; 8] = [
+            &[],
+            &[],
+            &[entry("a", "1", letter::STRING), entry("b", "", letter::ABSENT)],
+            &[entry("a", "1", letter::STRING), entry("b", "", letter::ABSENT)],
+            &[entry("a", "1", letter::STRING), entry("b", "", letter::STRING)],
+            &[entry("a", "", letter::STRING), entry("b", "1", letter::STRING)],
+            &[entry("a", "", letter::STRING), entry("c", "1", letter::STRING)],
+            &[entry("ac", "1", letter::STRING)],
+        ];
+        let mut attributes = Attributes::default();
+        for row in rows {
+            row.iter().for_each(|entry| attributes.push_entry(*entry));
+            attributes.end_row();
+        }
+        let (map, types) = attributes.finish();
+        let entries = Entries::of(&map, &types);
+        for (number, row) in rows.iter().enumerate() {
+            assert_eq!(entries.row(number).collect::<Vec<_>>(), *row);
+        }
+        let repeats: Vec<usize> = (1..entries.rows()).filter(|row| entries.repeats(*row)).collect();
+        assert_eq!(repeats, [1, 3]);
+        assert_eq!(entries.get(6, "c").map(|entry| entry.text), Some("1"));
     }
 
     #[test]

@@ -27,16 +27,47 @@ use crate::wire::{Message, Writer};
 pub const NESTING_MAX: usize = 24;
 
 /// The letters of `*_types` columns.
-pub(crate) mod letter {
-    pub(crate) const STRING: u8 = b's';
-    pub(crate) const BOOL: u8 = b'b';
-    pub(crate) const INT: u8 = b'i';
-    pub(crate) const DOUBLE: u8 = b'd';
-    pub(crate) const BYTES: u8 = b'x';
-    pub(crate) const ARRAY: u8 = b'a';
-    pub(crate) const MAP: u8 = b'm';
-    pub(crate) const EMPTY: u8 = b'n';
-    pub(crate) const ABSENT: u8 = b'-';
+pub mod letter {
+    pub const STRING: u8 = b's';
+    pub const BOOL: u8 = b'b';
+    pub const INT: u8 = b'i';
+    pub const DOUBLE: u8 = b'd';
+    pub const BYTES: u8 = b'x';
+    pub const ARRAY: u8 = b'a';
+    pub const MAP: u8 = b'm';
+    pub const EMPTY: u8 = b'n';
+    pub const ABSENT: u8 = b'-';
+}
+
+/// A value that does not come from the wire: its text and its letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value {
+    pub text: String,
+    pub letter: u8,
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Value {
+        Value { text, letter: letter::STRING }
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Value {
+        Value { text: value.to_string(), letter: letter::BOOL }
+    }
+}
+
+impl From<i64> for Value {
+    fn from(value: i64) -> Value {
+        Value { text: value.to_string(), letter: letter::INT }
+    }
+}
+
+impl From<f64> for Value {
+    fn from(value: f64) -> Value {
+        Value { text: double_text(value), letter: letter::DOUBLE }
+    }
 }
 
 /// An `AnyValue`, read one level deep.
@@ -141,6 +172,12 @@ pub(crate) fn write_double(value: f64, text: &mut Vec<u8>) {
     }
 }
 
+fn double_text(value: f64) -> String {
+    let mut text = Vec::new();
+    write_double(value, &mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
 /// The name of a double that JSON has no number for.
 pub(crate) fn special_double(value: f64) -> Option<&'static str> {
     match value {
@@ -203,12 +240,6 @@ fn typed(letter: u8, text: &str, out: &mut Writer) -> Option<()> {
 mod tests {
     use super::*;
 
-    fn double(value: f64) -> String {
-        let mut text = Vec::new();
-        write_double(value, &mut text);
-        String::from_utf8(text).unwrap()
-    }
-
     #[test]
     fn doubles_read_back_to_the_same_bits() {
         for value in [
@@ -224,10 +255,10 @@ mod tests {
             f64::INFINITY,
             f64::NEG_INFINITY,
         ] {
-            assert_eq!(parse_double(&double(value)).unwrap().to_bits(), value.to_bits());
+            assert_eq!(parse_double(&double_text(value)).unwrap().to_bits(), value.to_bits());
         }
-        assert!(parse_double(&double(f64::NAN)).unwrap().is_nan());
-        assert_eq!(double(5.0), "5.0");
+        assert!(parse_double(&double_text(f64::NAN)).unwrap().is_nan());
+        assert_eq!(double_text(5.0), "5.0");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::Repeats;
+
 /// Settings of the process that writes.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
@@ -58,6 +60,11 @@ pub struct Args {
     /// Keep Parquet files that merging replaced for this long, milliseconds; a little over the 60 s a query may run, which may still read it
     #[arg(long, env = "FAULTLINE_REPLACED_AGE_MIN_MS", default_value_t = 75_000)]
     pub replaced_age_min_ms: u64,
+
+    /// Whether the same request is kept once, for those that say what it is (see [`crate::Filled::once`]). Whoever writes decides;
+    /// there is no flag
+    #[arg(skip)]
+    pub repeats: Option<Repeats>,
 }
 
 impl Args {
@@ -77,6 +84,7 @@ impl Args {
             retention_hours: None,
             retention_bytes: None,
             replaced_age_min_ms: 75_000,
+            repeats: None,
         }
     }
 

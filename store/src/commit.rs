@@ -3,6 +3,7 @@
 //! Nothing waits when nothing else is coming: a group is what arrived during the previous fsync, plus, for a few
 //! milliseconds, requests that are just being decoded.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
@@ -16,9 +17,10 @@ use crate::frame::{self, SEGMENT_HEADER_BYTES};
 use crate::manifest::{Segment, Tally};
 use crate::packed::Rows;
 use crate::queue::Place;
+use crate::repeats::{Known, Seen};
 use crate::segment::Active;
 use crate::shared::{Shared, Synced};
-use crate::{StoreError, caught, layout, payload};
+use crate::{Digest, Kept, StoreError, caught, layout, payload};
 
 /// A segment is also sealed when its rows take this many times its size in memory: usually it is three times, and a client
 /// that repeats a large resource must not make it a thousand.
@@ -35,8 +37,9 @@ pub(crate) enum Message {
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) rows: Vec<Rows>,
+    pub(crate) digest: Option<Digest>,
     pub(crate) place: Place,
-    pub(crate) answer: oneshot::Sender<Result<(), StoreError>>,
+    pub(crate) answer: oneshot::Sender<Result<Kept, StoreError>>,
 }
 
 pub(crate) struct Committer {
@@ -47,6 +50,8 @@ pub(crate) struct Committer {
     /// A segment that failed, until the manifest says that it is sealed.
     retired: Option<Synced>,
     seal_not_before: Option<Instant>,
+    /// Requests that must not be kept twice.
+    known: Option<Known>,
     closing: bool,
 }
 
@@ -54,7 +59,10 @@ impl Committer {
     /// Creates the first segment, so that opening fails rather than the first request.
     pub(crate) fn new(shared: Arc<Shared>, signal: Signal, inbox: Receiver<Message>) -> Result<Committer, StoreError> {
         let (active, retired, seal_not_before) = (None, None, None);
-        let mut committer = Committer { shared, signal, inbox, active, retired, seal_not_before, closing: false };
+        let known = shared.args.repeats.map(|repeats| Known::open(&shared, signal, repeats));
+        let mut committer =
+            Committer { shared, signal, inbox, active, retired, seal_not_before, known, closing: false };
+        committer.count_known();
         committer.rotate()?;
         Ok(committer)
     }
@@ -127,11 +135,38 @@ impl Committer {
         group
     }
 
-    fn commit(&mut self, group: Vec<Request>) {
+    fn commit(&mut self, mut group: Vec<Request>) {
+        while !group.is_empty() {
+            let twins = self.part(&mut group);
+            if !group.is_empty() {
+                self.commit_new(group);
+            }
+            group = twins;
+        }
+        self.count_known();
+    }
+
+    /// Answers those that are durable already and leaves each of the others once. Twins of these wait until it is durable, or
+    /// has failed and they may try.
+    fn part(&mut self, group: &mut Vec<Request>) -> Vec<Request> {
+        let Some(known) = &mut self.known else { return Vec::new() };
+        known.forget(layout::now_ms());
+        let all = std::mem::take(group).into_iter();
+        let (repeated, new): (Vec<_>, Vec<_>) =
+            all.partition(|request| request.digest.is_some_and(|digest| known.has(digest)));
+        let mut here = HashSet::new();
+        let (first, twins) =
+            new.into_iter().partition(|request| request.digest.is_none_or(|digest| here.insert(digest)));
+        *group = first;
+        tell(repeated, &Ok(Kept::Before));
+        twins
+    }
+
+    fn commit_new(&mut self, group: Vec<Request>) {
         match self.write(&group) {
             // One request that cannot be encoded must not fail its neighbours.
-            Err(StoreError::Rows(_)) if group.len() > 1 => group.into_iter().for_each(|one| self.commit(vec![one])),
-            result => self.answer(group, &result),
+            Err(StoreError::Rows(_)) if group.len() > 1 => group.into_iter().for_each(|one| self.commit_new(vec![one])),
+            result => self.answer(group, result),
         }
     }
 
@@ -142,7 +177,10 @@ impl Committer {
         }
         let active = self.active.as_mut().ok_or(StoreError::Closed)?;
         let mut frame = frame::start();
-        payload::encode(group.iter().flat_map(|request| &request.rows), &mut frame)
+        let at_ms = layout::now_ms();
+        let digests = group.iter().filter_map(|request| request.digest.filter(|_| self.known.is_some()));
+        let seen: Vec<Seen> = digests.map(|digest| Seen { digest, at_ms }).collect();
+        payload::encode(group.iter().flat_map(|request| &request.rows), &seen, &mut frame)
             .map_err(|error| StoreError::Rows(error.to_string()))?;
         let frame = frame::finish(frame, active.salt)
             .ok_or_else(|| StoreError::Rows("more than 1 GiB in one request".to_owned()))?;
@@ -160,12 +198,13 @@ impl Committer {
         active.unpacked_bytes +=
             group.iter().flat_map(|request| &request.rows).map(|rows| rows.unpacked_bytes as u64).sum::<u64>();
         self.shared.synced(self.signal).send_replace(Synced::of(active));
+        self.known.iter_mut().for_each(|known| known.extend(seen.iter().copied()));
         self.shared.log_bytes.fetch_add(frame.len() as u64, Relaxed);
         self.shared.counters(self.signal).bytes.fetch_add(frame.len() as u64, Relaxed);
         Ok(())
     }
 
-    fn answer(&self, group: Vec<Request>, result: &Result<(), StoreError>) {
+    fn answer(&self, group: Vec<Request>, result: Result<(), StoreError>) {
         if result.is_ok() {
             let counters = self.shared.counters(self.signal);
             let rows: usize = group.iter().flat_map(|request| &request.rows).map(|rows| rows.rows).sum();
@@ -175,11 +214,12 @@ impl Committer {
         }
         // The rows are durable; a planned failure here only stands for dying before anybody is told.
         let _ = self.shared.faults.at(Step::Answer);
-        for Request { rows, place, answer } in group {
-            drop((rows, place));
-            // The client may have gone; its rows stay.
-            let _ = answer.send(result.clone());
-        }
+        tell(group, &result.map(|()| Kept::Now));
+    }
+
+    fn count_known(&self) {
+        let known = self.known.as_ref().map_or(0, Known::len);
+        self.shared.counters(self.signal).requests_known.store(known, Relaxed);
     }
 
     fn seal_due(&self) -> Option<Instant> {
@@ -208,6 +248,12 @@ impl Committer {
     /// A new segment, named by the manifest before anything is in it; the old one is sealed by the same change.
     fn rotate(&mut self) -> Result<(), StoreError> {
         let Shared { layout, catalog, faults, next_segment, .. } = &*self.shared;
+        if let Some(known) = self.known.as_ref().filter(|_| self.active.is_some() || self.retired.is_some()) {
+            // What is sealed may leave with its digests.
+            known
+                .save(layout, faults, self.signal)
+                .map_err(|error| StoreError::write(format!("replace {}", layout::repeats(self.signal)), error))?;
+        }
         let (signal, number) = (self.signal, next_segment.fetch_add(1, Relaxed));
         let next = Active::create(layout, faults, signal, number)
             .map_err(|error| StoreError::write(format!("create {}", layout::segment(signal, number)), error))?;
@@ -256,6 +302,14 @@ impl Committer {
         if let Err(error) = self.rotate() {
             self.shared.note_failure(&error);
         }
+    }
+}
+
+fn tell(group: Vec<Request>, result: &Result<Kept, StoreError>) {
+    for Request { rows, place, answer, .. } in group {
+        drop((rows, place));
+        // The client may have gone; its rows stay.
+        let _ = answer.send(result.clone());
     }
 }
 

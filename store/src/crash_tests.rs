@@ -1,5 +1,5 @@
 //! A process is killed at each step of commit, compaction and deletion; afterwards every answered row is there exactly once,
-//! and every unanswered request whole or not at all.
+//! and every unanswered request whole or not at all. All of them are then sent again, and still each row is there once.
 //!
 //! The child is this test binary itself, running [`child`]: it appends and compacts, writes down what was answered, and parks
 //! at the planned step, where the parent kills it. All children of one step work on one folder, one after another.
@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use model::{Signal, Table};
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,7 @@ use crate::faults::Step;
 use crate::faults::plan::Act;
 use crate::maintenance::Worked;
 use crate::rows::{ids_of, spans};
-use crate::{Args, Reader, Writer, layout};
+use crate::{Args, Digest, Kept, Reader, Repeats, Writer, layout};
 
 const FOLDER: &str = "STORE_CRASH_FOLDER";
 const PLAN: &str = "STORE_CRASH_PLAN";
@@ -25,7 +26,15 @@ const ROWS_PER_REQUEST: u64 = 3;
 const REQUESTS_PER_CHILD_MAX: u64 = 10_000;
 
 fn args(folder: &Path) -> Args {
-    Args { segment_age_max_ms: 10, replaced_age_min_ms: 0, ..Args::new(folder) }
+    let repeats = Some(Repeats { window: Duration::from_secs(3600), requests_max: 1_000_000 });
+    Args { segment_age_max_ms: 10, replaced_age_min_ms: 0, repeats, ..Args::new(folder) }
+}
+
+/// What a client sends, for the first time or again.
+async fn send(writer: &Writer, request: u64) -> Kept {
+    let rows: Vec<_> = ids_of_request(request).map(|id| (layout::now_ns(), id)).collect();
+    let filled = writer.reserve(Signal::Traces, 1000).unwrap().fill(vec![spans(&rows)]).unwrap();
+    filled.once(Digest(u128::from(request).to_le_bytes())).append().await.unwrap()
 }
 
 fn ids_of_request(request: u64) -> impl Iterator<Item = u64> {
@@ -47,8 +56,7 @@ fn child() {
         tokio::spawn(async move { compacting.compact(CancellationToken::new()).await });
         let first = child as u64 * REQUESTS_PER_CHILD_MAX;
         for request in first..first + REQUESTS_PER_CHILD_MAX {
-            let rows: Vec<_> = ids_of_request(request).map(|id| (layout::now_ns(), id)).collect();
-            writer.reserve(Signal::Traces, 1000).unwrap().append(vec![spans(&rows)]).await.unwrap();
+            send(&writer, request).await;
             let mut out = std::io::stdout().lock();
             writeln!(out, "\nanswered {request}").unwrap();
             out.flush().unwrap();
@@ -113,6 +121,17 @@ fn crash_at(steps: &[Step], passes: [usize; 3]) {
         runtime().block_on(async {
             let writer = Writer::open(args(folder.path())).await.unwrap();
             check_elsewhere(folder.path(), &answered, "opened again");
+            for request in &answered {
+                assert_eq!(send(&writer, *request).await, Kept::Before, "request {request}, {step:?}");
+            }
+            // One a child was never answered; its client sends it again, whatever became of it.
+            let unanswered: Vec<u64> =
+                answered.iter().map(|last| last + 1).filter(|next| !answered.contains(next)).collect();
+            for request in unanswered {
+                send(&writer, request).await;
+                answered.insert(request);
+            }
+            check_elsewhere(folder.path(), &answered, "sent again");
             while writer.compact_once(&CancellationToken::new()).await.unwrap() == Worked::Yes {}
             assert_eq!(writer.status().damaged, Vec::<String>::new(), "{step:?}");
             writer.close().await.unwrap();
@@ -158,6 +177,11 @@ fn killed_while_compacting() {
 #[test]
 fn killed_while_merging() {
     crash_at(&[Step::WriteMerged, Step::SwapMerged], [0, 1, 2]);
+}
+
+#[test]
+fn killed_while_writing_down_which_requests_are_known() {
+    crash_at(&[Step::SaveRepeats], [0, 4, 13]);
 }
 
 #[test]

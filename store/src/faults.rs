@@ -23,6 +23,7 @@ pub(crate) enum Step {
     DeleteFile,
     ForgetFiles,
     SaveCursor,
+    SaveRepeats,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -47,7 +48,7 @@ pub(crate) mod plan {
     use super::{Faults, Step};
 
     impl Step {
-        pub(crate) const ALL: [Step; 17] = [
+        pub(crate) const ALL: [Step; 18] = [
             Step::CreateSegment,
             Step::WriteFrame,
             Step::SyncFrame,
@@ -65,6 +66,7 @@ pub(crate) mod plan {
             Step::DeleteFile,
             Step::ForgetFiles,
             Step::SaveCursor,
+            Step::SaveRepeats,
         ];
     }
 

@@ -7,6 +7,7 @@
 //! log/traces/7.log.damaged                          a copy kept for a person to look at
 //! cursors/clickhouse.traces.json                    how far a sink has read the log of a signal
 //! cursors/tail-sampling.traces/…                    what a reader remembers beside its place
+//! repeats/traces                                    which requests are durable, so that they are not kept twice
 //! spans/date=2026-11-30/hour=08/<uuid>.parquet      rows by hour of `time`, UTC
 //! spans/date=quarantine/<uuid>.parquet              rows whose `time` cannot be true, or is one of too many
 //! ```
@@ -27,6 +28,9 @@ const AHEAD_MAX_NS: i64 = 24 * HOUR_NS;
 
 /// Folder of what sinks have read; never looked through, so nothing in it is an orphan.
 pub(crate) const CURSORS: &str = "cursors";
+
+/// Folder of what is known of requests; never looked through either.
+pub(crate) const REPEATS: &str = "repeats";
 
 const SEGMENT: &str = ".log";
 const DAMAGED: &str = ".damaged";
@@ -92,6 +96,10 @@ pub(crate) fn cursor(sink: &str, signal: Signal) -> String {
 
 pub(crate) fn cursor_folder(sink: &str, signal: Signal) -> String {
     format!("{CURSORS}/{sink}.{}", signal.name())
+}
+
+pub(crate) fn repeats(signal: Signal) -> String {
+    format!("{REPEATS}/{}", signal.name())
 }
 
 /// Where the copy of a damaged file goes.

@@ -10,6 +10,8 @@
 //! into Parquet, merges small files and deletes what was replaced; each change of what exists is one replacement of the
 //! `manifest`; `recovery` is how every start begins.
 //!
+//! A request that says what it is ([`Filled::once`]) is kept once: `repeats` remembers those that are durable.
+//!
 //! A sink reads the log through a [`Cursor`]: `trail` is what of the log is on the disk, `bookmark` how far the sink came, and
 //! `holding` which segments stay for it after compaction.
 
@@ -39,6 +41,7 @@ mod payload;
 mod queue;
 mod reader;
 mod recovery;
+mod repeats;
 mod retention;
 mod segment;
 mod shared;
@@ -54,6 +57,8 @@ mod cursor_tests;
 #[cfg(test)]
 mod disk_tests;
 #[cfg(test)]
+mod repeats_tests;
+#[cfg(test)]
 #[path = "../tests/it/rows.rs"]
 mod rows;
 
@@ -61,6 +66,7 @@ pub use args::Args;
 pub use cursor::{Ahead, Cursor, Handover, Lag, Portion};
 pub use error::{Full, FullReason, StoreError};
 pub use reader::{ColdFile, Reader, Snapshot};
+pub use repeats::{Digest, Kept, Repeats};
 pub use status::{SignalStatus, Status};
 pub use writer::{Filled, Reservation, Writer};
 

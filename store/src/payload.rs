@@ -1,8 +1,10 @@
 //! What is in a frame: rows of up to four tables, each as an Arrow IPC stream of packed rows with its own dictionaries.
 //!
 //! ```text
-//! number of tables (u8), then for each: tag (u8), length (u32, little-endian), Arrow IPC stream
+//! number of tables (u8), then for each: tag (u8), length (u32, little-endian), Arrow IPC stream;
+//! where requests say what they are: 128 (u8), length (u32), then for each: when (u64), digest (16 bytes)
 //! ```
+//! Whoever reads rows stops after the tables, and so did versions that knew nothing else.
 
 use std::io;
 use std::ops::Range;
@@ -17,6 +19,7 @@ use model::Table;
 
 use crate::frame::{FRAME_HEADER_BYTES, Found, Frames};
 use crate::packed::{Packed, Rows, pack};
+use crate::repeats::{SEEN_BYTES, Seen};
 
 /// Never change a number: it is on disks.
 const TAGS: [(u8, Table); 6] = [
@@ -28,12 +31,16 @@ const TAGS: [(u8, Table); 6] = [
     (6, Table::MetricSummaries),
 ];
 
+/// The same holds for this one: it stands before the digests.
+const DIGESTS: u8 = 128;
+
 /// Of buffers in a stream: what our widest type needs. The usual 64 would be most of a frame of few rows.
 const ALIGNMENT: usize = 8;
 
-/// Appends `requests` to `out`; rows of one table become one batch.
+/// Appends `requests` to `out`; rows of one table become one batch. `seen` are those of them that say what they are.
 pub(crate) fn encode<'a>(
     requests: impl Iterator<Item = &'a Rows> + Clone,
+    seen: &[Seen],
     out: &mut Vec<u8>,
 ) -> Result<(), ArrowError> {
     let count = out.len();
@@ -44,6 +51,12 @@ pub(crate) fn encode<'a>(
             stream(tag, &pack(table, &rows)?, out)?;
             out[count] += 1;
         }
+    }
+    if !seen.is_empty() {
+        out.push(DIGESTS);
+        // A group has thousands of requests at most.
+        out.extend(((seen.len() * SEEN_BYTES) as u32).to_le_bytes());
+        seen.iter().for_each(|seen| seen.write(out));
     }
     Ok(())
 }
@@ -86,6 +99,24 @@ fn decode(payload: &[u8]) -> Result<Vec<(Table, Packed, usize)>, ArrowError> {
 /// How many rows are in a frame; none when it cannot be decoded, which whoever reads it will say.
 pub(crate) fn count_rows(payload: &[u8]) -> u64 {
     decode(payload).map_or(0, |tables| tables.iter().map(|(_, rows, _)| rows.num_rows() as u64).sum())
+}
+
+/// The requests of a frame that say what they are.
+pub(crate) fn seen(payload: &[u8]) -> Vec<Seen> {
+    let part = |bytes: &[u8]| -> Option<(u8, usize)> {
+        let [tag, a, b, c, d] = bytes.first_chunk()?;
+        Some((*tag, 5 + u32::from_le_bytes([*a, *b, *c, *d]) as usize))
+    };
+    let Some((count, mut rest)) = payload.split_first() else { return Vec::new() };
+    for _ in 0..*count {
+        let after = part(rest).and_then(|(_, length)| rest.get(length..));
+        let Some(after) = after else { return Vec::new() };
+        rest = after;
+    }
+    match part(rest) {
+        Some((DIGESTS, length)) => Seen::read_all(rest.get(5..length).unwrap_or_default()).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// What the frames of a segment hold, and where they do not.

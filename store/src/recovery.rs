@@ -15,6 +15,7 @@ use crate::faults::Faults;
 use crate::frame::{Found, Frames, Mode, SEGMENT_HEADER_BYTES, Salt};
 use crate::layout::{self, Kind, Layout};
 use crate::manifest::{Manifest, Replaced, Segment, Tally, sync_folder};
+use crate::repeats::{Known, Seen};
 use crate::shared::Shared;
 use crate::{Args, StoreError, payload};
 
@@ -48,6 +49,7 @@ fn make_folders(layout: &Layout) -> io::Result<()> {
         fs::create_dir_all(layout.path(&folder))?;
     }
     fs::create_dir_all(layout.path(layout::CURSORS))?;
+    fs::create_dir_all(layout.path(layout::REPEATS))?;
     sync_folder(&layout.path("log"))?;
     sync_folder(layout.root())?;
     sync_folder(layout.data_dir())?;
@@ -114,20 +116,33 @@ enum Settled {
 fn settle_segments(shared: &Shared) -> Result<(), StoreError> {
     let current = shared.catalog.current();
     let mut settled = Vec::new();
+    let mut seen: [Vec<Seen>; Signal::ALL.len()] = Default::default();
     for segment in &current.segments {
         let path = shared.layout.path(&segment.path());
-        let result = settle(shared, segment, &path)
+        let result = settle(shared, segment, &path, &mut seen[segment.signal as usize])
             .map_err(|error| StoreError::write(format!("recover {}", path.display()), error))?;
         settled.push((segment.signal, segment.number, result));
     }
     if settled.is_empty() {
         return Ok(());
     }
+    // Before the segments are sealed, for a second crash would find them so, and not look into them.
+    Signal::ALL.into_iter().zip(seen).try_for_each(|(signal, seen)| remember(shared, signal, seen))?;
     shared.catalog.change(|manifest| {
         for (signal, number, result) in &settled {
             apply(manifest, *signal, *number, result);
         }
     })
+}
+
+/// Adds the requests of segments that were being written to those that are known.
+fn remember(shared: &Shared, signal: Signal, seen: Vec<Seen>) -> Result<(), StoreError> {
+    let Some(repeats) = shared.args.repeats.filter(|_| !seen.is_empty()) else { return Ok(()) };
+    let mut known = Known::open(shared, signal, repeats);
+    known.extend(seen);
+    known
+        .save(&shared.layout, &shared.faults, signal)
+        .map_err(|error| StoreError::write(format!("replace {}", layout::repeats(signal)), error))
 }
 
 fn apply(manifest: &mut Manifest, signal: Signal, number: u64, settled: &Settled) {
@@ -146,7 +161,7 @@ fn apply(manifest: &mut Manifest, signal: Signal, number: u64, settled: &Settled
     }
 }
 
-fn settle(shared: &Shared, segment: &Segment, path: &Path) -> io::Result<Settled> {
+fn settle(shared: &Shared, segment: &Segment, path: &Path, seen: &mut Vec<Seen>) -> io::Result<Settled> {
     let file = match OpenOptions::new().read(true).write(true).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -171,7 +186,10 @@ fn settle(shared: &Shared, segment: &Segment, path: &Path) -> io::Result<Settled
     while let Some(found) = frames.next()? {
         match found {
             Found::Damage(range) => damage.push(range),
-            Found::Payload(payload) => rows += payload::count_rows(&payload),
+            Found::Payload(payload) => {
+                rows += payload::count_rows(&payload);
+                seen.extend(payload::seen(&payload));
+            }
         }
     }
     let bytes = frames.offset;

@@ -82,6 +82,8 @@ pub(crate) struct Counters {
     /// Reserved but not appended: being decoded.
     pub(crate) requests_decoding: AtomicUsize,
     pub(crate) refused: AtomicU64,
+    /// Durable requests that are remembered.
+    pub(crate) requests_known: AtomicUsize,
     pub(crate) commits: AtomicU64,
     pub(crate) requests: AtomicU64,
     pub(crate) rows: AtomicU64,
@@ -176,6 +178,8 @@ impl Shared {
                 signal: signal.name(),
                 unwritten_requests: counters.requests_unwritten.load(Relaxed) as u64,
                 unwritten_requests_max: self.args.unwritten_requests_max as u64,
+                known_requests: counters.requests_known.load(Relaxed) as u64,
+                known_requests_max: self.args.repeats.map_or(0, |repeats| repeats.requests_max as u64),
                 refused: counters.refused.load(Relaxed),
                 commits: counters.commits.load(Relaxed),
                 requests: counters.requests.load(Relaxed),

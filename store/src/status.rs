@@ -53,6 +53,9 @@ pub struct SignalStatus {
     /// Requests reserved or waiting for their fsync, and their limit.
     pub unwritten_requests: u64,
     pub unwritten_requests_max: u64,
+    /// Durable requests that are remembered, so that they are not kept twice, and their limit; 0 when nobody asked for it.
+    pub known_requests: u64,
+    pub known_requests_max: u64,
     /// Requests refused because memory, the queue or the disk was full.
     pub refused: u64,
     /// Group commits (one fsync each), and the requests, rows and bytes in them.

@@ -16,7 +16,7 @@ use crate::maintenance::{self, Round, Worked};
 use crate::packed::Rows;
 use crate::queue::Place;
 use crate::shared::Shared;
-use crate::{Args, Full, Status, StoreError, lock, recovery};
+use crate::{Args, Digest, Full, Kept, Status, StoreError, lock, recovery};
 
 /// How often deletion and merging look for work when no segment is sealed.
 const COMPACT_EVERY: Duration = Duration::from_secs(1);
@@ -156,12 +156,12 @@ impl Reservation {
         let rows = some.map(Rows::new).collect::<Result<Vec<_>, _>>();
         let rows = rows.map_err(|error| StoreError::Rows(error.to_string()))?;
         self.place.decoded(rows.iter().map(|rows| rows.bytes).sum());
-        Ok(Filled { place: self.place, inbox: self.inbox, rows })
+        Ok(Filled { place: self.place, inbox: self.inbox, rows, digest: None })
     }
 
     /// [`fill`](Self::fill) and [`append`](Filled::append) in one.
     pub async fn append(self, batches: Vec<Batch>) -> Result<(), StoreError> {
-        self.fill(batches)?.append().await
+        self.fill(batches)?.append().await.map(drop)
     }
 }
 
@@ -171,21 +171,28 @@ pub struct Filled {
     place: Place,
     inbox: SyncSender<Message>,
     rows: Vec<Rows>,
+    digest: Option<Digest>,
 }
 
 impl Filled {
+    /// What the rows were made of: if the same is durable already, within [`crate::Repeats::window`], they are not kept again.
+    /// Without effect unless the writer was opened with [`Args::repeats`].
+    pub fn once(self, digest: Digest) -> Filled {
+        Filled { digest: Some(digest), ..self }
+    }
+
     pub fn num_rows(&self) -> usize {
         self.rows.iter().map(|rows| rows.rows).sum()
     }
 
     /// Returns after the fsync that covers the rows. All of them are in one frame: a crash keeps all or none. Dropping the
-    /// future does not take the rows back.
-    pub async fn append(self) -> Result<(), StoreError> {
+    /// future does not take the rows back. An `Ok` means durable in either case.
+    pub async fn append(self) -> Result<Kept, StoreError> {
         if self.rows.is_empty() {
-            return Ok(());
+            return Ok(Kept::Now);
         }
         let (answer, answered) = oneshot::channel();
-        let request = Request { rows: self.rows, place: self.place, answer };
+        let request = Request { rows: self.rows, digest: self.digest, place: self.place, answer };
         self.inbox.try_send(Message::Append(request)).map_err(|_| StoreError::Closed)?;
         answered.await.unwrap_or(Err(StoreError::Closed))
     }

@@ -24,6 +24,8 @@ struct SignalCounts {
 pub(crate) enum Outcome {
     /// Durable.
     Accepted,
+    /// It was durable already: the same bytes, sent again.
+    Repeated,
     /// No room now, or over the client's rate: it comes again.
     Refused,
     /// From nobody we know.
@@ -35,12 +37,13 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    pub(crate) const ALL: [Outcome; 5] =
-        [Outcome::Accepted, Outcome::Refused, Outcome::Denied, Outcome::Invalid, Outcome::Failed];
+    pub(crate) const ALL: [Outcome; 6] =
+        [Outcome::Accepted, Outcome::Repeated, Outcome::Refused, Outcome::Denied, Outcome::Invalid, Outcome::Failed];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Outcome::Accepted => "accepted",
+            Outcome::Repeated => "repeated",
             Outcome::Refused => "refused",
             Outcome::Denied => "denied",
             Outcome::Invalid => "invalid",
@@ -64,6 +67,12 @@ impl Counts {
         counts.requests[Outcome::Accepted as usize].fetch_add(1, Ordering::Relaxed);
         counts.items_accepted.fetch_add(items, Ordering::Relaxed);
         counts.items_rejected.fetch_add(rejected, Ordering::Relaxed);
+    }
+
+    /// Its items were counted the first time.
+    pub(crate) fn repeated(&self, signal: Signal) {
+        let requests = &self.signals[signal as usize].requests;
+        requests[Outcome::Repeated as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn refused(&self, signal: Signal, refusal: &Refusal) {

@@ -121,6 +121,7 @@ mod tests {
             ports: from_fn(|_| PortCounts::grpc(&limits).port()),
             clients: Vec::new(),
             decoders: Decoders { busy: 0, busy_max: 2, busy_ms: 0 },
+            processed: Vec::new(),
             sinks: Vec::new(),
             kafka_in: None,
             derived: None,

@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use model::Signal;
-
 use store::Lag;
 
 use super::{Outcome, Seen};
 use crate::kafka_in::TopicProgress;
+use crate::processors::{Counted, Processor};
 use crate::sampling;
 
 /// Tells one value with its labels.
@@ -41,12 +41,13 @@ const STATE: &str = "faultline.state";
 const TOPIC: &str = "messaging.destination.name";
 const POLICY: &str = "faultline.policy";
 const DERIVED: &str = "faultline.derived";
+const PROCESSOR: &str = "faultline.processor";
 
 pub(crate) const MEASURES: &[Measure] = &[
     Measure {
         name: "faultline.collector.requests",
         unit: "{request}",
-        help: "Export requests by outcome: accepted, refused (full or over a rate), denied (no credentials), invalid, failed",
+        help: "Export requests by outcome: accepted, repeated (durable before), refused (full or over a rate), denied (no credentials), invalid, failed",
         kind: Kind::Counter,
         read: |seen, tell| {
             for signal in Signal::ALL {
@@ -68,6 +69,29 @@ pub(crate) const MEASURES: &[Measure] = &[
                 tell(seen.counts.items_rejected(signal), &[(SIGNAL, signal.name()), (OUTCOME, "rejected")]);
             }
         },
+    },
+    Measure {
+        name: "faultline.collector.processor.changed",
+        unit: "{item}",
+        help: "Spans, log records and points that a rule about attributes changed, once for each such rule",
+        kind: Kind::Counter,
+        read: |seen, tell| each_processed(seen, tell, |of| of == Processor::Attributes),
+    },
+    Measure {
+        name: "faultline.collector.processor.dropped",
+        unit: "{item}",
+        help: "Spans, log records and points that were not kept because a filter or sampling says so",
+        kind: Kind::Counter,
+        read: |seen, tell| {
+            each_processed(seen, tell, |of| matches!(of, Processor::Filter | Processor::Sampling));
+        },
+    },
+    Measure {
+        name: "faultline.collector.processor.masked",
+        unit: "{value}",
+        help: "Values, bodies and names in which redaction masked something",
+        kind: Kind::Counter,
+        read: |seen, tell| each_processed(seen, tell, |of| of == Processor::Redaction),
     },
     Measure {
         name: "faultline.collector.queue.length",
@@ -338,6 +362,12 @@ fn topics(seen: &Seen) -> impl Iterator<Item = &TopicProgress> {
 
 fn each_topic(seen: &Seen, tell: Tell<'_>, value: fn(&TopicProgress) -> u64) {
     topics(seen).for_each(|of| tell(value(of), &[(TOPIC, &of.topic), (SIGNAL, of.signal)]));
+}
+
+fn each_processed(seen: &Seen, tell: Tell<'_>, wanted: fn(Processor) -> bool) {
+    for Counted { processor, signal, count } in seen.processed.iter().copied().filter(|of| wanted(of.processor)) {
+        tell(count, &[(PROCESSOR, processor.name()), (SIGNAL, signal.name())]);
+    }
 }
 
 fn each_lag(seen: &Seen, tell: Tell<'_>, value: fn(&Lag) -> u64) {

@@ -17,6 +17,7 @@ mod otlp_http;
 mod otlp_json;
 mod probes;
 mod process;
+mod processors;
 mod real;
 mod round_trip;
 mod sampling;

@@ -6,9 +6,10 @@ use std::ops::Range;
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, FixedSizeBinaryArray, Int32Array, ListArray,
 };
-use arrow::array::{MapArray, PrimitiveArray, RecordBatch, StringArray};
+use arrow::array::{PrimitiveArray, RecordBatch, StringArray};
 use arrow::datatypes::{Fields, Int32Type, TimestampNanosecondType};
 
+use crate::attributes::{Entries, Entry};
 use crate::value::{self, letter};
 use crate::wire::Writer;
 
@@ -55,8 +56,7 @@ impl<'a> Rows<'a> {
     }
 
     pub(super) fn attributes(self, name: &str, types: &str) -> Attributes<'a> {
-        let map: &MapArray = self.column(name).as_map();
-        Attributes { map, keys: map.keys().as_string(), values: map.values().as_string(), types: self.text(types) }
+        Attributes(Entries::of(self.column(name), self.column(types)))
     }
 
     pub(super) fn list(self, name: &str) -> &'a ListArray {
@@ -112,24 +112,16 @@ impl Ids<'_> {
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Attributes<'a> {
-    map: &'a MapArray,
-    keys: &'a StringArray,
-    values: &'a StringArray,
-    types: &'a StringArray,
-}
+pub(super) struct Attributes<'a>(Entries<'a>);
 
 impl Attributes<'_> {
     /// The attributes of `row`, each a `KeyValue` in field `number`.
     pub(super) fn write(self, row: usize, number: u32, out: &mut Writer) {
-        let offsets = self.map.value_offsets();
-        let letters = if self.types.is_valid(row) { self.types.value(row).as_bytes() } else { &[] };
-        for (nth, index) in (offsets[row] as usize..offsets[row + 1] as usize).enumerate() {
+        for Entry { key, text, letter } in self.0.row(row) {
             out.message(number, |entry| {
-                entry.nonempty_bytes(1, self.keys.value(index).as_bytes());
-                let letter = letters.get(nth).copied().unwrap_or(letter::STRING);
+                entry.nonempty_bytes(1, key.as_bytes());
                 if letter != letter::ABSENT {
-                    entry.message(2, |value| value::write_wire(letter, self.values.value(index), value));
+                    entry.message(2, |value| value::write_wire(letter, text, value));
                 }
             });
         }
