@@ -37,6 +37,6 @@ pub use args::{Access, Args, Limits, Secret};
 pub use derive::{Args as DerivedArgs, Unit as SpanMetricsUnit};
 pub use kafka_in::Args as KafkaInArgs;
 pub use processors::config::EXAMPLE as PROCESSORS_EXAMPLE;
-pub use sampling::Args as SamplingArgs;
+pub use sampling::{Args as SamplingArgs, config::EXAMPLE as TAIL_SAMPLING_EXAMPLE};
 pub use server::{Server, run};
 pub use sinks::Args as SinkArgs;

@@ -16,7 +16,7 @@ const FILE_DEFAULT: &str = "faultline.toml";
 const NOT_IN_FILE: [&str; 3] = ["config", "help", "version"];
 
 /// Tables that a part reads for itself, because their rules do not fit flags: the setting of that name gets this file's path.
-const TABLES: [&str; 1] = ["processors"];
+const TABLES: [&str; 2] = ["processors", "tail-sampling"];
 
 pub(crate) fn command_line() -> anyhow::Result<Command> {
     let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -176,7 +176,7 @@ pub(crate) fn document() -> String {
         "# faultline.toml: every setting with its default. A flag wins over a variable, a variable over this file.\n",
     );
     section(&Cli::command(), "", &mut Vec::new(), &mut text);
-    for table in [collector::PROCESSORS_EXAMPLE] {
+    for table in [collector::PROCESSORS_EXAMPLE, collector::TAIL_SAMPLING_EXAMPLE] {
         text.push('\n');
         // Examples and not defaults: none of it is on.
         text.extend(table.lines().map(|line| match line.is_empty() || line.starts_with('#') {
@@ -249,7 +249,12 @@ mod tests {
     }
 
     #[test]
-    fn a_table_of_processors_names_its_file_as_their_setting() {
+    fn a_table_of_rules_names_its_file_as_their_setting() {
+        let sampling = "[tail-sampling]\npolicies = [{ name = \"all\", keep = \"always\" }]";
+        let file = File::of(Path::new("f.toml"), toml::from_str(sampling).expect("valid TOML")).expect("a folder");
+        file.check(&Cli::command()).expect("only settings that exist");
+        assert!(file.value("tail-sampling").is_some_and(|path| path.ends_with("/f.toml")));
+
         let table = "data-dir = \"d\"\n[processors]\n[[processors.filter]]\ndrop = { service = \"a\" }";
         let file = File::of(Path::new("f.toml"), toml::from_str(table).expect("valid TOML")).expect("a folder");
         file.check(&Cli::command()).expect("only settings that exist");

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 /// Everything that can be declared, in the words it is declared in.
 #[cfg(test)]
-pub(super) const EXAMPLE: &str = include_str!("example.toml");
+pub const EXAMPLE: &str = include_str!("example.toml");
 
 /// A trace's policies are told apart by a bit each: more attributes than that are more than anybody can follow.
 pub(super) const ATTRIBUTES_MAX: usize = 64;

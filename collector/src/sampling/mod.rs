@@ -8,7 +8,7 @@
 //! again: rows of which all is decided and written down (`window`, `policy`, `verdicts`). Sinks follow that place. So a restart
 //! loses no trace that waits, for the log has it, and starts its wait anew; and a range that a sink gets again has the same rows.
 
-mod config;
+pub(crate) mod config;
 mod policy;
 mod verdicts;
 mod window;
@@ -45,8 +45,8 @@ const LOOKS_A_WAIT: u32 = 4;
 #[derive(clap::Args, Clone, Debug)]
 #[group(skip)]
 pub struct Args {
-    /// TOML file with a table [tail-sampling]: which traces the sinks send on, decided when a trace has had time to be whole. All of
-    /// them when not set. The store keeps all in any case. Read at the start
+    /// TOML file with a table [tail-sampling]: which traces the sinks send on, decided when a trace has had time to be whole. A
+    /// [tail-sampling] in faultline.toml means that file; without either all of them. The store keeps all in any case. Read at the start
     #[arg(long, env = "FAULTLINE_TAIL_SAMPLING", value_name = "FILE")]
     pub tail_sampling: Option<PathBuf>,
 }
