@@ -21,8 +21,11 @@ pub(crate) struct Account {
     topics: Vec<Counts>,
     in_hand: AtomicUsize,
     in_hand_max: usize,
+    paused: AtomicBool,
     /// Why no broker answers; None while one does.
     away: Mutex<Option<String>>,
+    /// Why the last offsets were not taken by the broker; None when they were.
+    uncommitted: Mutex<Option<String>>,
     /// What keeps each message that cannot be dealt with now, by its place.
     waiting: Mutex<BTreeMap<(Signal, i32, i64), String>>,
     failing: Notice,
@@ -48,6 +51,8 @@ pub(crate) struct Progress {
     /// Messages that are being dealt with.
     pub in_hand: usize,
     pub in_hand_max: usize,
+    /// Nothing is fetched, because there is no room for more.
+    pub paused: bool,
     pub topics: Vec<TopicProgress>,
 }
 
@@ -93,7 +98,9 @@ impl Account {
             topics: topics.iter().map(counts).collect(),
             in_hand: AtomicUsize::new(0),
             in_hand_max,
+            paused: AtomicBool::new(false),
             away: Mutex::new(Some("no broker has answered yet".to_owned())),
+            uncommitted: Mutex::default(),
             waiting: Mutex::default(),
             failing: Notice::default(),
             poison: Notice::default(),
@@ -103,6 +110,10 @@ impl Account {
 
     pub(super) fn has_in_hand(&self, messages: usize) {
         self.in_hand.store(messages, Relaxed);
+    }
+
+    pub(super) fn is_paused(&self, paused: bool) {
+        self.paused.store(paused, Relaxed);
     }
 
     pub(super) fn kept(&self, begun: Begun, rejected: &Rejected) {
@@ -152,6 +163,18 @@ impl Account {
         }
     }
 
+    /// What is kept meanwhile would be read again after a restart.
+    pub(super) fn does_not_commit(&self, reason: &str) {
+        if let Some(unsaid) = self.failing.due() {
+            warn!(refused.unsaid = unsaid, "Kafka at {} does not take our offsets: {reason}", self.servers);
+        }
+        *locked(&self.uncommitted) = Some(cut(reason.to_owned(), REASON_BYTES_MAX));
+    }
+
+    pub(super) fn commits(&self) {
+        *locked(&self.uncommitted) = None;
+    }
+
     pub(super) fn is_missing(&self, signal: Signal) {
         let Some(topic) = self.topic(signal) else { return };
         if !topic.missing.swap(true, Relaxed) {
@@ -173,18 +196,24 @@ impl Account {
     pub(crate) fn progress(&self) -> Progress {
         let away = locked(&self.away).clone();
         let topics = self.topics.iter().map(|topic| self.progress_of(topic, away.as_deref())).collect();
-        Progress { in_hand: self.in_hand.load(Relaxed), in_hand_max: self.in_hand_max, topics }
+        let (in_hand, paused) = (self.in_hand.load(Relaxed), self.paused.load(Relaxed));
+        Progress { in_hand, in_hand_max: self.in_hand_max, paused, topics }
     }
 
     fn progress_of(&self, topic: &Counts, away: Option<&str>) -> TopicProgress {
         let waits = locked(&self.waiting).iter().find(|(place, _)| place.0 == topic.signal).map(|(_, why)| why.clone());
-        let (state, reason) = match (away, waits) {
-            (Some(reason), _) => ("fails", reason.to_owned()),
-            (None, Some(reason)) => ("waits", reason),
-            (None, None) if topic.missing.load(Relaxed) => {
-                ("no topic", format!("the broker knows no topic {}; create it", topic.name))
-            }
-            (None, None) => ("works", String::new()),
+        let (state, reason) = if let Some(reason) = away {
+            ("fails", reason.to_owned())
+        } else if let Some(reason) = waits {
+            ("waits", reason)
+        } else if self.paused.load(Relaxed) {
+            ("waits", "there is no room for more messages in flight".to_owned())
+        } else if let Some(reason) = &*locked(&self.uncommitted) {
+            ("fails", format!("offsets are not taken: {reason}"))
+        } else if topic.missing.load(Relaxed) {
+            ("no topic", format!("the broker knows no topic {}; create it", topic.name))
+        } else {
+            ("works", String::new())
         };
         TopicProgress {
             topic: topic.name.clone(),
@@ -261,6 +290,12 @@ mod tests {
         account.answers();
         drop(waiting);
         assert_eq!(state(1).0, "works");
+        account.does_not_commit("not authorized");
+        assert_eq!(state(0), ("fails", "offsets are not taken: not authorized".to_owned()));
+        account.commits();
+        account.is_paused(true);
+        assert_eq!(state(0).0, "waits");
+        account.is_paused(false);
         account.is_missing(Signal::Metrics);
         assert_eq!(state(2).0, "no topic");
         account.stands(Signal::Metrics, 1, 12);

@@ -6,7 +6,7 @@ use anyhow::Context;
 use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::message::Header;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::util::Timeout;
 use tracing::debug;
@@ -75,7 +75,7 @@ impl DeadLetters {
             ("failure_reason", cut(reason.to_owned(), REASON_BYTES_MAX)),
         ];
         let left_out = value.is_none().then(|| ("value_left_out", format!("{} bytes", message.bytes)));
-        let theirs = message.headers.clone().unwrap_or_else(OwnedHeaders::new);
+        let theirs = message.headers.clone().unwrap_or_default();
         let headers = ours
             .into_iter()
             .chain(left_out)

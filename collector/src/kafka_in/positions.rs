@@ -55,6 +55,11 @@ impl Positions {
         Some(partition.in_hand.first().copied().unwrap_or(partition.end))
     }
 
+    /// Whether its partition is still ours.
+    pub(super) fn counts(&self, begun: Begun) -> bool {
+        self.ours.get(&begun.place).is_some_and(|partition| partition.turn == begun.turn)
+    }
+
     pub(super) fn leave(&mut self, places: &[Place]) {
         for place in places {
             if let Some(partition) = self.ours.get_mut(place) {
@@ -109,8 +114,9 @@ mod tests {
         assert_eq!(positions.begin(PLACE, 7), None, "the next owner has it");
         assert_eq!(positions.done(first), Some(6), "what is in hand still counts");
         assert!(positions.are_busy(&[PLACE]));
+        assert!(positions.counts(second));
         positions.give_up(&[PLACE]);
-        assert!(!positions.are_busy(&[PLACE]));
+        assert!(!positions.are_busy(&[PLACE]) && !positions.counts(second));
         assert_eq!(positions.done(second), None);
         positions.take(PLACE);
         let again = begun(&mut positions, 6);

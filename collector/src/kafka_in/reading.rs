@@ -94,6 +94,8 @@ impl<'a> Reading<'a> {
     /// Begins what there is room for; without room it stops fetching after a while, and goes on when there is.
     fn balance(&mut self) -> anyhow::Result<()> {
         let seat = self.consumer.context();
+        // What left while it waited is for the next owner.
+        self.unadmitted.retain(|(begun, _)| seat.counts(*begun));
         while self.in_hand.len() < self.in_hand_max
             && let Some((begun, message)) = self.unadmitted.front()
             && let Some(topic) = seat.topic(message.topic())
@@ -120,6 +122,7 @@ impl<'a> Reading<'a> {
         let done = if pause { self.consumer.pause(&ours) } else { self.consumer.resume(&ours) };
         done.context("could not pause reading, or go on with it")?;
         self.paused = pause;
+        self.keeper.account.is_paused(pause);
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::statistics::Partition;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Statistics, TopicPartitionList};
@@ -62,6 +62,11 @@ impl Seat {
         self.held().positions.begin(place, offset)
     }
 
+    /// Whether its partition is still ours.
+    pub(super) fn counts(&self, begun: Begun) -> bool {
+        self.held().positions.counts(begun)
+    }
+
     /// The message is dealt with. What can be committed now is librdkafka's to commit, by its clock and before a partition leaves.
     pub(super) fn done(&self, consumer: &impl Consumer<Seat>, begun: Begun) {
         let next = self.held().positions.done(begun);
@@ -102,6 +107,10 @@ impl Seat {
 
     fn give_up(&self, consumer: &impl Consumer<Seat>, partitions: &TopicPartitionList) {
         self.held().positions.give_up(&self.places(partitions));
+        // It would still be paused when it comes back, and nobody would know.
+        if let Err(error) = consumer.resume(partitions) {
+            debug!("partitions that leave may stay paused: {error}");
+        }
         let given = match consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => consumer.incremental_unassign(partitions),
             _ => consumer.unassign(),
@@ -169,12 +178,20 @@ impl ClientContext for Seat {
 }
 
 impl ConsumerContext for Seat {
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        match result {
+            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => self.account.commits(),
+            Err(error) => self.account.does_not_commit(&error.to_string()),
+        }
+    }
+
     /// Cooperative: only what changes hands is named, everything else is read on. librdkafka lets the next owner wait until a
     /// partition is unassigned here, and commits what is to be committed before.
     fn rebalance(&self, consumer: &BaseConsumer<Seat>, what: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
         let places = self.places(partitions);
         if what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             places.into_iter().for_each(|place| self.held().positions.take(place));
+            self.account.commits(); // what an earlier membership could not
             let taken = match consumer.rebalance_protocol() {
                 RebalanceProtocol::Cooperative => consumer.incremental_assign(partitions),
                 _ => consumer.assign(partitions),

@@ -270,7 +270,7 @@ pub(crate) const MEASURES: &[Measure] = &[
     Measure {
         name: "faultline.collector.kafka_in.state",
         unit: "1",
-        help: "1 for the state of each topic: works, waits (for room here), fails (no broker), no topic; /health has the reason",
+        help: "1 for the state of each topic: works, waits (for room), fails (no broker, no commits), no topic; /health has the reason",
         kind: Kind::Gauge,
         read: |seen, tell| {
             for of in topics(seen) {

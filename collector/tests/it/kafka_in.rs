@@ -11,10 +11,12 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 use rdkafka::message::{Message as _, OwnedMessage};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::far_end::{FarEnd, answer};
-use crate::harness::{TestCollector, args, eventually, recent_span, request, span, traces};
+use crate::harness::{TestCollector, args, eventually, head, recent_span, request, span, traces};
 use crate::kafka::{Kafka, header};
 use crate::process::Process;
 
@@ -250,6 +252,35 @@ async fn collectors_of_a_group_share_the_partitions_and_keep_everything_once() {
     eventually("the other goes on alone", async || other.count(Table::Spans).await == 60).await;
     eventually("all of it is committed", async || kafka.committed("spans").await == [30; 4]).await;
     other.stopped().await;
+}
+
+#[tokio::test]
+async fn a_partition_that_left_while_there_was_no_room_is_read_when_it_comes_back() {
+    let kafka = Kafka::start(2).await;
+    let topics = format!("--kafka-in-topics=traces={},logs=,metrics=", kafka.name("spans"));
+    let one = collector(&kafka, &[&topics, "--otlp-in-flight-bytes-max=1000"]).await;
+    // Somebody takes all the room, and does not go on.
+    let mut slow = TcpStream::connect(one.http).await.expect("it listens");
+    let headers = [("content-type", "application/x-protobuf")];
+    slow.write_all(head("POST", "/v1/traces", &headers, 1000).as_bytes()).await.expect("it reads");
+    slow.write_all(&[0; 990]).await.expect("it reads");
+    for partition in 0..2 {
+        kafka.send("spans", partition, &message(partition as u64)).await;
+    }
+    eventually("it pauses", async || one.health().await.1["kafka_in"]["paused"] == true).await;
+    assert_eq!(state(&one, "traces").await["state"], "waits");
+
+    let other = collector(&kafka, &[&topics]).await;
+    eventually("the other has a partition", async || state(&other, "traces").await["kept"] == 1).await;
+    drop(slow);
+    eventually("what waited is kept", async || one.count(Table::Spans).await == 1).await;
+    other.stopped().await;
+    for partition in 0..2 {
+        kafka.send("spans", partition, &message(2 + partition as u64)).await;
+    }
+    eventually("both are read again", async || one.count(Table::Spans).await == 3).await;
+    eventually("all of it is committed", async || kafka.committed("spans").await == [2, 2]).await;
+    one.stopped().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
