@@ -7,7 +7,6 @@ use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
 
 /// Everything that can be declared, in the words it is declared in.
-#[cfg(test)]
 pub const EXAMPLE: &str = include_str!("example.toml");
 
 /// A trace's policies are told apart by a bit each: more attributes than that are more than anybody can follow.
