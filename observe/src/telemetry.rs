@@ -45,10 +45,8 @@ const FLUSH_MAX: Duration = Duration::from_secs(5);
 /// What the reader of metrics gets to notice that its last export was abandoned. Beyond it, it has died.
 const READER_END_MAX: Duration = Duration::from_secs(2);
 
-/// Crates below HTTP and gRPC, and the embedded broker, by how their names start: they would speak once for every request
-/// that carries telemetry.
-const NEVER_TOLD: [&str; 10] =
-    ["h2", "hyper", "tonic", "tower", "reqwest", "rustls", "opentelemetry", "tansu", "rama", "clickhouse"];
+/// Crates below HTTP and gRPC, by how their names start: they would speak once for every request that carries telemetry.
+const NEVER_TOLD: [&str; 8] = ["h2", "hyper", "tonic", "tower", "reqwest", "rustls", "opentelemetry", "clickhouse"];
 
 /// Everything of this process's telemetry. Keep it until `shutdown`.
 #[must_use = "telemetry ends with `shutdown`"]
@@ -290,12 +288,11 @@ fn told(target: &str) -> bool {
     !NEVER_TOLD.iter().any(|name| root.starts_with(name))
 }
 
-/// `wanted`, and silence for the crates that must not speak (errors of the broker excepted).
+/// `wanted`, and silence for the crates that must not speak.
 fn log_filter(wanted: &str) -> anyhow::Result<EnvFilter> {
     let mut filter = EnvFilter::try_new(wanted).with_context(|| format!("{wanted:?} is no log filter"))?;
     for name in NEVER_TOLD {
-        let level = if name == "tansu" { "error" } else { "off" };
-        filter = filter.add_directive(format!("{name}={level}").parse()?);
+        filter = filter.add_directive(format!("{name}=off").parse()?);
     }
     Ok(filter)
 }

@@ -85,7 +85,7 @@ const OWN_METRICS: &str = "accounts broker comparisons faultline inline_jobs kaf
 
 /// Records of libraries that log in their own words: their scope is the module that wrote them.
 const STRANGERS: &str = "scope_name NOT LIKE 'sqlx%' AND scope_name NOT LIKE 'rdkafka%' AND scope_name NOT LIKE 'librdkafka%' \
-    AND scope_name NOT LIKE 'tansu%' AND scope_name NOT LIKE 'lettre%'";
+    AND scope_name NOT LIKE 'lettre%'";
 
 /// Whose spans have to have which attributes.
 const REQUIRED: &[(&str, &[&str])] = &[

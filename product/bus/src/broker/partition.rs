@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use tansu_sans_io::{ErrorCode, record::deflated::Batch};
+use bytes::Bytes;
 
-use super::retention;
+use super::{batch::Batch, error::ErrorCode, retention};
 
 /// Producers whose sequence is remembered; each start of a relay is one more.
 const PRODUCERS_MAX: usize = 64;
+/// Groups whose offset is remembered; more is a client that invents names.
+const READERS_MAX: usize = 1_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Partition {
@@ -26,17 +28,18 @@ impl Partition {
         if batch.is_idempotent() {
             self.check_sequence(&batch)?;
         }
-        batch.base_offset = self.end;
-        self.end += i64::from(batch.last_offset_delta) + 1;
-        self.bytes += size(&batch);
-        let base = batch.base_offset;
+        let offset = self.end;
+        batch.put_at(offset);
+        self.end = batch.last_offset() + 1;
+        self.bytes += batch.size();
         self.batches.push_back(batch);
-        Ok(base)
+        Ok(offset)
     }
 
     /// Kafka's rule: the next sequence is taken, an older one was taken before, a gap means something was lost.
     fn check_sequence(&mut self, batch: &Batch) -> Result<(), ErrorCode> {
-        let records = batch.last_offset_delta + 1;
+        // Sequences begin again at zero after the largest.
+        let after = batch.base_sequence.wrapping_add(batch.records) & i32::MAX;
         if let Some((epoch, next)) = self.sequences.get_mut(&batch.producer_id) {
             if batch.producer_epoch < *epoch {
                 return Err(ErrorCode::InvalidProducerEpoch);
@@ -46,7 +49,7 @@ impl Partition {
                     std::cmp::Ordering::Less => return Err(ErrorCode::DuplicateSequenceNumber),
                     std::cmp::Ordering::Greater => return Err(ErrorCode::OutOfOrderSequenceNumber),
                     std::cmp::Ordering::Equal => {
-                        *next += records;
+                        *next = after;
                         return Ok(());
                     }
                 }
@@ -55,23 +58,20 @@ impl Partition {
         if self.sequences.len() >= PRODUCERS_MAX {
             self.sequences.pop_first(); // ids grow: the oldest
         }
-        self.sequences.insert(batch.producer_id, (batch.producer_epoch, batch.base_sequence + records));
+        self.sequences.insert(batch.producer_id, (batch.producer_epoch, after));
         Ok(())
     }
 
-    /// Batches from the one that holds `offset` on, at least one, then up to `bytes_max`. Before the start: from the start.
-    pub(super) fn read(&self, offset: i64, bytes_max: usize) -> Vec<Batch> {
-        let first = self.batches.partition_point(|batch| last_offset(batch) < offset);
+    /// Batches from the one that holds `offset` on, up to `bytes_max`, but `at_least_one` if it is wished. Before the start:
+    /// from the start.
+    pub(super) fn read(&self, offset: i64, bytes_max: usize, at_least_one: bool) -> Vec<Bytes> {
+        let first = self.batches.partition_point(|batch| batch.last_offset() < offset);
         let mut bytes = 0;
-        self.batches
-            .range(first..)
-            .take_while(|batch| {
-                let more = bytes == 0 || bytes + size(batch) <= bytes_max;
-                bytes += size(batch);
-                more
-            })
-            .cloned()
-            .collect()
+        let within = self.batches.range(first..).enumerate().take_while(|(number, batch)| {
+            bytes += batch.size();
+            bytes <= bytes_max || (at_least_one && *number == 0)
+        });
+        within.map(|(_, batch)| batch.bytes()).collect()
     }
 
     pub(super) fn start(&self) -> i64 {
@@ -90,23 +90,25 @@ impl Partition {
         self.batches.len()
     }
 
-    /// The first offset whose batch is not older than `time_ms`.
-    pub(super) fn offset_at(&self, time_ms: i64) -> Option<i64> {
-        self.batches.iter().find(|batch| batch.max_timestamp >= time_ms).map(|batch| batch.base_offset)
+    /// The offset of the first batch that is not older than `time_ms`, and its time.
+    pub(super) fn offset_at(&self, time_ms: i64) -> Option<(i64, i64)> {
+        let batch = self.batches.iter().find(|batch| batch.max_timestamp_ms >= time_ms)?;
+        Some((batch.base_offset, batch.max_timestamp_ms))
     }
 
-    pub(super) fn committed(&mut self, group: &str, offset: i64) {
-        // A commit beyond the end was meant for an earlier life of this log.
+    /// A commit beyond the end was meant for an earlier life of this log.
+    pub(super) fn commit(&mut self, group: &str, offset: i64) -> ErrorCode {
+        if self.read.len() >= READERS_MAX && !self.read.contains_key(group) {
+            return ErrorCode::CoordinatorNotAvailable;
+        }
         if offset <= self.end {
             self.read.insert(group.to_owned(), offset);
         }
+        ErrorCode::None
     }
 
-    /// Deletes what lies before `offset`.
-    pub(super) fn delete_before(&mut self, offset: i64) {
-        while self.batches.front().is_some_and(|batch| last_offset(batch) < offset) {
-            self.pop();
-        }
+    pub(super) fn committed(&self, group: &str) -> Option<i64> {
+        self.read.get(group).copied()
     }
 
     /// Forgets what retention allows; returns how many batches nobody had read yet.
@@ -114,7 +116,7 @@ impl Partition {
         let read_by_all = self.read.values().min().copied().unwrap_or(0);
         let mut unread = 0;
         while let Some(oldest) = self.batches.front() {
-            let is_read = last_offset(oldest) < read_by_all;
+            let is_read = oldest.last_offset() < read_by_all;
             if !retention::may_go(self.batches.len(), self.bytes, is_read) {
                 break;
             }
@@ -126,40 +128,20 @@ impl Partition {
 
     fn pop(&mut self) {
         if let Some(batch) = self.batches.pop_front() {
-            self.bytes -= size(&batch);
+            self.bytes -= batch.size();
         }
     }
 }
 
-fn last_offset(batch: &Batch) -> i64 {
-    batch.base_offset + i64::from(batch.last_offset_delta)
-}
-
-fn size(batch: &Batch) -> usize {
-    size_of::<Batch>() + batch.record_data.len()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use bytes::Buf as _;
 
-    fn batch(records: i32, bytes: usize) -> Batch {
-        Batch {
-            base_offset: 0,
-            batch_length: 0,
-            partition_leader_epoch: 0,
-            magic: 2,
-            crc: 0,
-            attributes: 0,
-            last_offset_delta: records - 1,
-            base_timestamp: 0,
-            max_timestamp: 0,
-            producer_id: -1,
-            producer_epoch: -1,
-            base_sequence: -1,
-            record_count: records as u32,
-            record_data: vec![0; bytes].into(),
-        }
+    use super::*;
+    use crate::broker::batch::made::Made;
+
+    fn batch(records: i32, value_bytes: usize) -> Batch {
+        Made { records, value_bytes, ..Made::default() }.batch()
     }
 
     #[test]
@@ -168,18 +150,43 @@ mod tests {
         assert_eq!(partition.append(batch(3, 10)), Ok(0));
         assert_eq!(partition.append(batch(2, 10)), Ok(3));
         assert_eq!((partition.start(), partition.end()), (0, 5));
-        let bases = |offset| partition.read(offset, 1).iter().map(|batch| batch.base_offset).collect::<Vec<_>>();
+        let bases = |offset| {
+            let batches = partition.read(offset, 1, true);
+            batches.into_iter().map(|mut batch| batch.get_i64()).collect::<Vec<_>>()
+        };
         assert_eq!((bases(2), bases(3), bases(5)), (vec![0], vec![3], vec![]));
+        let counts = [(0, true), (0, false), (1_000, false)];
+        let counts = counts.map(|(bytes_max, at_least_one)| partition.read(0, bytes_max, at_least_one).len());
+        assert_eq!(counts, [1, 0, 2]);
+    }
+
+    #[test]
+    fn a_time_is_found_in_the_first_batch_that_is_not_older() {
+        let mut partition = Partition::default();
+        for max_timestamp_ms in [10, 30, 20] {
+            let made = Made { records: 2, max_timestamp_ms, ..Made::default() };
+            partition.append(made.batch()).expect("nothing to object to");
+        }
+        let found = [0, 10, 11, 30, 31].map(|time_ms| partition.offset_at(time_ms));
+        assert_eq!(found, [Some((0, 10)), Some((0, 10)), Some((2, 30)), Some((2, 30)), None]);
     }
 
     #[test]
     fn a_repeated_sequence_is_a_duplicate_and_a_gap_an_error() {
         let mut partition = Partition::default();
-        let from = |sequence| Batch { producer_id: 7, producer_epoch: 0, base_sequence: sequence, ..batch(1, 1) };
+        let from = |sequence| Made { producer_id: 7, base_sequence: sequence, ..Made::default() }.batch();
         assert_eq!(partition.append(from(0)), Ok(0));
         assert_eq!(partition.append(from(1)), Ok(1));
         assert_eq!(partition.append(from(1)), Err(ErrorCode::DuplicateSequenceNumber));
         assert_eq!(partition.append(from(3)), Err(ErrorCode::OutOfOrderSequenceNumber));
+    }
+
+    #[test]
+    fn sequences_begin_again_after_the_largest() {
+        let mut partition = Partition::default();
+        let from = |sequence| Made { records: 2, producer_id: 7, base_sequence: sequence, ..Made::default() }.batch();
+        assert_eq!(partition.append(from(i32::MAX)), Ok(0));
+        assert_eq!(partition.append(from(1)), Ok(2));
     }
 
     #[test]
@@ -189,10 +196,10 @@ mod tests {
             partition.append(batch(1, 1)).expect("nothing to object to");
         }
         assert_eq!((partition.trim(), partition.start()), (0, 0), "nobody has read");
-        partition.committed("fast", partition.end());
-        partition.committed("slow", 4);
+        partition.commit("fast", partition.end());
+        partition.commit("slow", 4);
         assert_eq!((partition.trim(), partition.start()), (0, 4), "the slower one decides");
-        partition.committed("slow", partition.end());
+        partition.commit("slow", partition.end());
         assert_eq!((partition.trim(), partition.batches()), (0, retention::KEPT_BATCHES));
     }
 

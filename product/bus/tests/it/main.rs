@@ -1,6 +1,7 @@
 //! Events from an outbox through the embedded broker to effects.
 
 mod bench;
+mod bytes;
 mod gate;
 mod hostile;
 mod injection;

@@ -16,8 +16,7 @@ async fn no_secret_and_no_address_is_told() {
     let told = Told::default();
     // For the whole process: core works on many threads. The other tests' words do no harm here.
     tracing_subscriber::fmt()
-        // Not the broker of other tests: it is told nothing of ours, and talks without end.
-        .with_env_filter(EnvFilter::new("debug,tansu=off,rama=off,librdkafka=off"))
+        .with_env_filter(EnvFilter::new("debug,librdkafka=off"))
         .with_span_events(FmtSpan::FULL)
         .with_writer(told.clone())
         .init();

@@ -5,20 +5,19 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use bytes::Bytes;
-use tansu_sans_io::{
-    ErrorCode, join_group_request::JoinGroupRequestProtocol, join_group_response::JoinGroupResponse,
-    join_group_response::JoinGroupResponseMember,
-};
-use tansu_storage::{GroupDetail, GroupMember, GroupState};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::broker::error::ErrorCode;
+
 /// A member is a process; this many are far more than one machine runs.
 const MEMBERS_MAX: usize = 256;
+/// Of a client's name, in the id of its member.
+const CLIENT_CHARS_MAX: usize = 100;
 
 #[derive(Debug, Default)]
 pub(super) struct Group {
@@ -57,14 +56,27 @@ pub(super) struct Newcomer<'a> {
     /// For the others to join again.
     pub(super) rebalance: Duration,
     pub(super) protocol_type: &'a str,
-    pub(super) protocols: &'a [JoinGroupRequestProtocol],
+    /// Name of a strategy and what is said to the leader, the favourite first.
+    pub(super) protocols: &'a [(String, Bytes)],
+}
+
+/// The answer to a join.
+#[derive(Debug)]
+pub(super) struct Joined {
+    pub(super) error: ErrorCode,
+    pub(super) id: String,
+    pub(super) generation: i32,
+    pub(super) protocol: String,
+    pub(super) leader: String,
+    /// For the leader, who plans: each member and what it says.
+    pub(super) members: Vec<(String, Bytes)>,
 }
 
 #[derive(Debug)]
 struct Member {
     session: Duration,
     rebalance: Duration,
-    /// Name and what is said to the leader, the favourite first.
+    /// As of [`Newcomer`].
     protocols: Vec<(String, Bytes)>,
     heard: Instant,
     /// In a request of its own now, which is answered by the group: it cannot send another.
@@ -79,7 +91,7 @@ impl Group {
         let is_known = self.members.contains_key(id);
         let others_agree = self.members.iter().filter(|(other, _)| *other != id).all(|(_, member)| {
             protocol_type == self.protocol_type
-                && member.protocols.iter().any(|(name, _)| protocols.iter().any(|offered| offered.name == *name))
+                && member.protocols.iter().any(|(name, _)| protocols.iter().any(|(offered, _)| offered == name))
         });
         if protocols.is_empty() || !others_agree {
             return Err(ErrorCode::InconsistentGroupProtocol);
@@ -87,8 +99,7 @@ impl Group {
         if !is_known && self.promised.remove(id).is_none() {
             return Err(ErrorCode::UnknownMemberId);
         }
-        let protocols: Vec<_> =
-            protocols.iter().map(|protocol| (protocol.name.clone(), protocol.metadata.clone())).collect();
+        let protocols = protocols.to_vec();
         let says_the_same = self.members.get(id).is_some_and(|member| member.protocols == protocols);
         let Newcomer { session, rebalance, .. } = *newcomer;
         let assignment = self.members.remove(id).map(|member| member.assignment).unwrap_or_default();
@@ -113,28 +124,27 @@ impl Group {
         if self.members.len() + self.promised.len() >= MEMBERS_MAX {
             return Err(ErrorCode::GroupMaxSizeReached);
         }
-        let id = format!("{}-{}", newcomer.client.unwrap_or("member"), Uuid::new_v4());
+        let client = newcomer.client.unwrap_or("member").chars().take(CLIENT_CHARS_MAX);
+        let id = format!("{}-{}", client.collect::<String>(), Uuid::new_v4());
         self.promised.insert(id.clone(), now + newcomer.session);
         Ok(id)
     }
 
     /// The answer to a join, once all have joined.
-    pub(super) fn joined(&self, id: &str) -> Option<JoinGroupResponse> {
-        let Some(member) = self.members.get(id) else { return Some(refusal(id, ErrorCode::UnknownMemberId)) };
+    pub(super) fn joined(&self, id: &str) -> Option<Joined> {
+        let Some(member) = self.members.get(id) else { return Some(Joined::refused(id, ErrorCode::UnknownMemberId)) };
         if member.waits && matches!(self.phase, Phase::Joining(_)) {
             return None;
         }
         let members = if id == self.leader { self.members.iter() } else { Default::default() };
-        let members = members.map(|(id, member)| {
-            JoinGroupResponseMember::default().member_id(id.clone()).metadata(member.says(&self.protocol))
-        });
-        let answer = refusal(id, ErrorCode::None)
-            .generation_id(self.generation)
-            .protocol_type(Some(self.protocol_type.clone()))
-            .protocol_name(Some(self.protocol.clone()))
-            .leader(self.leader.clone())
-            .members(Some(members.collect()));
-        Some(answer)
+        Some(Joined {
+            error: ErrorCode::None,
+            id: id.to_owned(),
+            generation: self.generation,
+            protocol: self.protocol.clone(),
+            leader: self.leader.clone(),
+            members: members.map(|(id, member)| (id.clone(), member.says(&self.protocol))).collect(),
+        })
     }
 
     /// What `id` is to read, once the leader has said so. `plan` counts if it is the leader's.
@@ -143,7 +153,7 @@ impl Group {
         now: Instant,
         id: &str,
         generation: i32,
-        plan: &HashMap<&str, &Bytes>,
+        plan: &HashMap<String, Bytes>,
     ) -> Option<Result<Bytes, ErrorCode>> {
         let fault = self.fault(id, generation);
         if fault != ErrorCode::None {
@@ -153,7 +163,7 @@ impl Group {
             Phase::Empty | Phase::Joining(_) => return Some(Err(ErrorCode::RebalanceInProgress)),
             Phase::Syncing(_) if id == self.leader => {
                 for (id, member) in &mut self.members {
-                    member.assignment = plan.get(id.as_str()).map(|bytes| Bytes::clone(bytes)).unwrap_or_default();
+                    member.assignment = plan.get(id).cloned().unwrap_or_default();
                 }
                 self.phase = Phase::Stable;
                 self.answer_all(now);
@@ -220,30 +230,6 @@ impl Group {
     /// What those wait for who wait: changes with each step of the group.
     pub(super) fn step(&self) -> (Phase, i32) {
         (self.phase, self.generation)
-    }
-
-    /// For those who ask what groups there are.
-    pub(super) fn detail(&self) -> GroupDetail {
-        let members = self.members.iter().map(|(id, member)| {
-            let metadata = member.says(&self.protocol);
-            let join_response = JoinGroupResponseMember::default().member_id(id.clone()).metadata(metadata);
-            (id.clone(), GroupMember { join_response, last_contact: Some(SystemTime::now()) })
-        });
-        let assignments = self.members.iter().map(|(id, member)| (id.clone(), member.assignment.clone()));
-        let state = match self.phase {
-            Phase::Stable => GroupState::Formed {
-                protocol_type: self.protocol_type.clone(),
-                protocol_name: self.protocol.clone(),
-                leader: self.leader.clone(),
-                assignments: assignments.collect(),
-            },
-            Phase::Empty | Phase::Joining(_) | Phase::Syncing(_) => GroupState::Forming {
-                protocol_type: Some(self.protocol_type.clone()),
-                protocol_name: Some(self.protocol.clone()),
-                leader: None,
-            },
-        };
-        GroupDetail { members: members.collect(), generation_id: self.generation, state, ..GroupDetail::default() }
     }
 
     /// What is waited for has to come before.
@@ -320,16 +306,16 @@ impl Member {
     }
 }
 
-/// An answer to a join that gives no place.
-pub(super) fn refusal(id: &str, error: ErrorCode) -> JoinGroupResponse {
-    JoinGroupResponse::default()
-        .throttle_time_ms(Some(0))
-        .error_code(error.into())
-        .generation_id(-1)
-        .protocol_type(None)
-        .protocol_name(Some(String::new()))
-        .leader(String::new())
-        .skip_assignment(Some(false))
-        .member_id(id.to_owned())
-        .members(Some(Vec::new()))
+impl Joined {
+    /// No place is given.
+    pub(super) fn refused(id: &str, error: ErrorCode) -> Self {
+        Self {
+            error,
+            id: id.to_owned(),
+            generation: -1,
+            protocol: String::new(),
+            leader: String::new(),
+            members: Vec::new(),
+        }
+    }
 }

@@ -1,118 +1,110 @@
-//! Offsets that groups commit: written and read in Kafka's forms, kept by the storage.
+//! Offsets that groups commit. The log keeps them, as they decide what it may forget.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
-use tansu_broker::{Result, coordinator::group::OffsetCommit};
-use tansu_sans_io::{
-    Body, ErrorCode,
-    offset_commit_response::{OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic},
-    offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopic},
-    offset_fetch_response::{
-        OffsetFetchResponse, OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
-        OffsetFetchResponseTopic, OffsetFetchResponseTopics,
-    },
+use super::requests::instance;
+use crate::broker::{
+    Node,
+    error::ErrorCode,
+    wire::{Malformed, Reader, Writer},
 };
-use tansu_storage::{OffsetCommitRequest, Storage as _, Topition};
 
-use crate::broker::storage::Memory;
+/// A group that has committed nothing.
+const NOWHERE: i64 = -1;
 
-/// Writes what is `allowed`; otherwise that is the answer for each partition.
-pub(super) async fn commit(storage: &Memory, commit: &OffsetCommit<'_>, allowed: ErrorCode) -> Result<Body> {
-    let mut offsets = Vec::new();
-    for topic in commit.topics.unwrap_or_default() {
-        for partition in topic.partitions.iter().flatten() {
-            let place = Topition::new(topic.name.clone(), partition.partition_index);
-            offsets.push((place, OffsetCommitRequest::try_from(partition)?));
-        }
+pub(in crate::broker) fn commit(
+    node: &Node,
+    version: i16,
+    request: &mut Reader,
+    to: &mut Writer,
+) -> Result<(), Malformed> {
+    let (group, generation, id) = (request.string()?, request.i32()?, request.string()?);
+    instance(version, 7, request)?;
+    if version < 5 {
+        let _retention_ms = request.i64()?;
     }
-    let retention = commit.retention_time_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
-    let outcomes = match allowed {
-        ErrorCode::None => storage.offset_commit(commit.group_id, retention, &offsets).await?,
-        refused => offsets.into_iter().map(|(place, _)| (place, refused)).collect(),
-    };
-    let topics = by_topic(outcomes, |number, outcome| {
-        OffsetCommitResponsePartition::default().partition_index(number).error_code(outcome.into())
-    });
-    let topics = topics
-        .into_iter()
-        .map(|(name, partitions)| OffsetCommitResponseTopic::default().name(name).partitions(Some(partitions)));
-    Ok(OffsetCommitResponse::default().throttle_time_ms(Some(0)).topics(Some(topics.collect())).into())
-}
-
-/// Older clients ask for one group and read `topics`, newer ones for several and read `groups`.
-pub(super) async fn fetch(
-    storage: &Memory,
-    name: Option<&str>,
-    topics: Option<&[OffsetFetchRequestTopic]>,
-    groups: Option<&[OffsetFetchRequestGroup]>,
-    require_stable: Option<bool>,
-) -> Result<Body> {
-    let mut answer = OffsetFetchResponse::default().throttle_time_ms(Some(0)).error_code(Some(ErrorCode::None.into()));
-    if let Some(groups) = groups {
-        let mut answers = Vec::new();
-        for group in groups {
-            let wanted = group.topics.iter().flatten().map(|topic| (&topic.name, &topic.partition_indexes));
-            let wanted = group.topics.as_ref().map(|_| places(wanted));
-            let committed = committed(storage, &group.group_id, wanted, require_stable).await?;
-            let topics = by_topic(committed, |number, offset| {
-                OffsetFetchResponsePartitions::default()
-                    .partition_index(number)
-                    .committed_offset(offset)
-                    .committed_leader_epoch(-1)
-                    .error_code(ErrorCode::None.into())
+    let topics = request.list(|request| {
+        let commit = |request: &mut Reader| {
+            let (partition, offset) = (request.i32()?, request.i64()?);
+            if version >= 6 {
+                let _leader_epoch = request.i32()?;
+            }
+            let _metadata = request.maybe_string()?;
+            Ok((partition, offset))
+        };
+        Ok((request.string()?, request.list(commit)?))
+    })?;
+    request.end()?;
+    let allowed = node.groups.may_commit(&group, &id, generation);
+    if version >= 3 {
+        to.i32(0);
+    }
+    to.list(topics, |to, (topic, commits)| {
+        to.string(&topic);
+        to.list(commits, |to, (partition, offset)| {
+            to.i32(partition);
+            to.i16(match allowed {
+                ErrorCode::None => {
+                    node.log.with(&topic, partition, |log| log.commit(&group, offset)).unwrap_or_else(|error| error)
+                }
+                refused => refused,
             });
-            let topics = topics
-                .into_iter()
-                .map(|(name, partitions)| OffsetFetchResponseTopics::default().name(name).partitions(Some(partitions)));
-            let group = OffsetFetchResponseGroup::default().group_id(group.group_id.clone());
-            answers.push(group.topics(Some(topics.collect())).error_code(ErrorCode::None.into()));
-        }
-        answer = answer.groups(Some(answers));
-    } else if let Some(name) = name {
-        let wanted = topics.map(|topics| places(topics.iter().map(|topic| (&topic.name, &topic.partition_indexes))));
-        let committed = committed(storage, name, wanted, require_stable).await?;
-        let topics = by_topic(committed, |number, offset| {
-            OffsetFetchResponsePartition::default()
-                .partition_index(number)
-                .committed_offset(offset)
-                .committed_leader_epoch(Some(-1))
-                .metadata(Some(String::new()))
-                .error_code(ErrorCode::None.into())
         });
-        let topics = topics
-            .into_iter()
-            .map(|(name, partitions)| OffsetFetchResponseTopic::default().name(name).partitions(Some(partitions)));
-        answer = answer.topics(Some(topics.collect()));
-    }
-    Ok(answer.into())
+    });
+    Ok(())
 }
 
 /// Without a wish: all there are.
-async fn committed(
-    storage: &Memory,
-    group: &str,
-    wanted: Option<Vec<Topition>>,
-    require_stable: Option<bool>,
-) -> Result<BTreeMap<Topition, i64>> {
-    Ok(match wanted {
-        Some(wanted) => storage.offset_fetch(Some(group), &wanted, require_stable).await?,
-        None => storage.committed_offset_topitions(group).await?,
-    })
-}
-
-fn places<'a>(topics: impl Iterator<Item = (&'a String, &'a Option<Vec<i32>>)>) -> Vec<Topition> {
-    let places =
-        topics.flat_map(|(name, numbers)| numbers.iter().flatten().map(|number| Topition::new(name.clone(), *number)));
-    places.collect()
-}
-
-fn by_topic<V, P>(
-    values: impl IntoIterator<Item = (Topition, V)>,
-    partition: impl Fn(i32, V) -> P,
-) -> BTreeMap<String, Vec<P>> {
-    let mut topics = BTreeMap::<_, Vec<_>>::new();
-    for (place, value) in values {
-        topics.entry(place.topic().to_owned()).or_default().push(partition(place.partition(), value));
+pub(in crate::broker) fn fetch(
+    node: &Node,
+    version: i16,
+    request: &mut Reader,
+    to: &mut Writer,
+) -> Result<(), Malformed> {
+    let group = request.string()?;
+    let wanted = request.maybe_list(|request| Ok((request.string()?, request.list(Reader::i32)?)))?;
+    request.end()?;
+    let found = wanted.map_or_else(|| all(node, &group), |wanted| committed(node, &group, wanted));
+    if version >= 3 {
+        to.i32(0);
     }
-    topics
+    to.list(found, |to, (topic, places)| {
+        to.string(&topic);
+        to.list(places, |to, (partition, offset)| {
+            to.i32(partition);
+            to.i64(offset);
+            if version >= 5 {
+                to.i32(-1); // no epoch was committed
+            }
+            to.string("");
+            to.i16(ErrorCode::None);
+        });
+    });
+    if version >= 2 {
+        to.i16(ErrorCode::None);
+    }
+    Ok(())
+}
+
+/// Topics with the offset of each partition.
+type Offsets = Vec<(String, Vec<(i32, i64)>)>;
+
+fn committed(node: &Node, group: &str, wanted: Vec<(String, Vec<i32>)>) -> Offsets {
+    let of = |topic: &str, partition| {
+        let offset = node.log.with(topic, partition, |log| log.committed(group));
+        (partition, offset.ok().flatten().unwrap_or(NOWHERE))
+    };
+    let topics = wanted.into_iter().map(|(topic, partitions)| {
+        let offsets = partitions.into_iter().map(|partition| of(&topic, partition)).collect();
+        (topic, offsets)
+    });
+    topics.collect()
+}
+
+fn all(node: &Node, group: &str) -> Offsets {
+    let mut topics = BTreeMap::<_, Vec<_>>::new();
+    for place in node.log.committed(group) {
+        topics.entry(place.topic).or_default().push((place.partition, place.offset));
+    }
+    topics.into_iter().collect()
 }
