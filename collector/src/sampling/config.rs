@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::path::Path;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use serde::Deserialize;
 
 /// Everything that can be declared, in the words it is declared in.
@@ -126,7 +126,10 @@ pub(super) fn parse(text: &str) -> anyhow::Result<Config> {
         #[serde(rename = "tail-sampling")]
         tail_sampling: Option<Config>,
     }
-    let file: File = toml::from_str(text)?;
+    let file: File = toml::from_str(text).map_err(|error| {
+        let before = error.span().map_or(0, |span| text.floor_char_boundary(span.start));
+        anyhow!("line {}: {}", text[..before].matches('\n').count() + 1, error.message())
+    })?;
     let Some(config) = file.tail_sampling else { bail!("it has no table [tail-sampling]; leave --tail-sampling out") };
     ensure!(!config.policies.is_empty(), "without a policy nothing would go on; leave --tail-sampling out");
     for policy in &config.policies {
@@ -220,7 +223,8 @@ mod tests {
         assert!(error(r#"{ name = "a", keep = { not = { all = [] } } }"#).contains("need rules"));
         assert!(error(r#"{ name = "a", keep = { spans_per_second = 0 } }"#).contains("nonzero"));
         assert!(error(r#"{ name = "a", keep = { status = "Bad" } }"#).contains("Bad"));
-        assert!(error(r#"{ name = "a", keep = { latency = 5 } }"#).contains("latency_ms"), "it says what there is");
+        let unknown = error(r#"{ name = "a", keep = { latency = 5 } }"#);
+        assert!(unknown.starts_with("line 2: ") && unknown.contains("latency_ms"), "it says what there is: {unknown}");
         let shares = r#"{ name = "a", keep = { shares = { spans_per_second = 9, of = [
             { percentage = 60, rule = "always" }, { percentage = 50, rule = "always" }] } } }"#;
         assert!(error(&shares.replace('\n', "")).contains("110 %"));

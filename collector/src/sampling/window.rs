@@ -248,3 +248,109 @@ impl Window {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use model::{Batch, Signal, decode_json};
+    use store::{Portion, Writer};
+
+    use super::*;
+    use crate::sampling::config::parse;
+
+    const FRAME: Portion = Portion { rows_min: 1, wait_max: Duration::ZERO, rows_max: 1, bytes_max: 1 };
+    const WAIT: u64 = 5;
+    const ROUNDS: u64 = 120;
+
+    /// Trace and whether it failed, of each span of each round.
+    type Story = Vec<Vec<(u64, bool)>>;
+
+    /// The same each time, and without a pattern.
+    fn story() -> Story {
+        let mut state = 7_u64;
+        let mut next = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        (0..ROUNDS).map(|round| (0..=next(6)).map(|_| (1 + round / 2 + next(12), next(9) == 0)).collect()).collect()
+    }
+
+    fn batches(spans: &[(u64, bool)], first: usize) -> Vec<Batch> {
+        let spans = spans.iter().enumerate().map(|(at, (trace, failed))| {
+            let (id, code) = (first + at + 1, if *failed { 2 } else { 0 });
+            format!(r#"{{"traceId":"{trace:032x}","spanId":"{id:016x}","status":{{"code":{code}}}}}"#)
+        });
+        let spans = spans.collect::<Vec<_>>().join(",");
+        let request = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{spans}]}}]}}]}}"#);
+        decode_json(Signal::Traces, request.as_bytes()).expect("it is OTLP").batches
+    }
+
+    /// Reads a range a second, and returns the verdicts on all rows in order.
+    async fn verdicts(story: &Story, limits: Limits) -> (Vec<bool>, Tally) {
+        let data = tempfile::tempdir().expect("a temporary folder");
+        let writer = Writer::open(store::Args::new(data.path())).await.expect("an empty folder");
+        let mut spans = 0;
+        for round in story {
+            let place = writer.reserve(Signal::Traces, 100).expect("there is room");
+            place.append(batches(round, spans)).await.expect("the disk works");
+            spans += round.len();
+        }
+        let config = parse(r#"tail-sampling.policies = [{ name = "failed", keep = { status = "Error" } }]"#);
+        let policies = Arc::new(Policies::new(&config.expect("it makes sense")));
+        let cursor = writer.cursor("test", Signal::Traces).await.expect("it is the first");
+        let nothing = Verdicts::open(&cursor.folder().await.expect("it can be made")).expect("it is empty");
+        let mut window = Window::new(limits, policies, Vec::new());
+        let (mut ahead, mut settled) = (cursor.ahead(), Vec::new());
+        for second in 0..story.len() as u64 + WAIT {
+            let now = Duration::from_secs(second);
+            if second < story.len() as u64 {
+                window.admit(ahead.next(&FRAME).await.expect("it is there"), &nothing, now);
+            }
+            window.decide_due(now);
+            while let Some((_, part)) = window.settled() {
+                settled.extend(part.keeps);
+                window.pass();
+            }
+        }
+        assert_eq!((window.traces_waiting(), window.spans_waiting(), window.verdicts.len()), (0, 0, 0));
+        writer.close().await.expect("the disk works");
+        (settled, window.tally)
+    }
+
+    fn limits() -> Limits {
+        Limits { wait: Duration::from_secs(WAIT), traces_max: 1000, spans_max: 1000, decisions_max: 1000 }
+    }
+
+    #[tokio::test]
+    async fn every_row_has_the_verdict_of_its_trace_at_its_time() {
+        let story = story();
+        let mut seen = BTreeMap::<u64, (u64, bool)>::new();
+        for (second, round) in (0..).zip(&story) {
+            for (trace, failed) in round {
+                let (first, keep) = seen.entry(*trace).or_insert((second, false));
+                *keep |= *failed && second <= *first + WAIT;
+            }
+        }
+        let expected: Vec<bool> = story.iter().flatten().map(|(trace, _)| seen[trace].1).collect();
+        let (found, tally) = verdicts(&story, limits()).await;
+        assert_eq!(found, expected);
+        let kept = seen.values().filter(|(_, keep)| *keep).count() as u64;
+        assert!(kept > 5 && tally.late_spans > 5, "the story has a bit of everything: {tally:?}");
+        assert_eq!((tally.kept, tally.left_out, tally.early), (kept, seen.len() as u64 - kept, 0));
+    }
+
+    #[tokio::test]
+    async fn with_too_little_room_traces_are_still_decided_once_and_whole() {
+        let story = story();
+        for limits in [Limits { traces_max: 3, ..limits() }, Limits { spans_max: 6, ..limits() }] {
+            let (found, tally) = verdicts(&story, limits).await;
+            let mut by_trace = BTreeMap::new();
+            for ((trace, _), keep) in story.iter().flatten().zip(found) {
+                assert_eq!(*by_trace.entry(*trace).or_insert(keep), keep, "{trace}");
+            }
+            assert!(tally.early > 5, "{tally:?}");
+            assert_eq!(tally.kept + tally.left_out, by_trace.len() as u64);
+        }
+    }
+}
