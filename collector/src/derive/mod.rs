@@ -32,9 +32,9 @@ use state::{State, StateFile};
 /// Names its place in the log.
 pub(crate) const NAME: &str = "derived";
 
-/// A second's worth is worth a write of the state; a few 100,000 spans are what one round may have in memory.
+/// A second's worth is worth a write to the disk; in memory rows take a multiple of what they take in the log.
 const PORTION: Portion =
-    Portion { rows_min: 65_536, wait_max: Duration::from_secs(1), rows_max: 262_144, bytes_max: 16 << 20 };
+    Portion { rows_min: 65_536, wait_max: Duration::from_secs(1), rows_max: 65_536, bytes_max: 4 << 20 };
 
 pub(crate) struct Deriver {
     pub(crate) account: Arc<Account>,
@@ -225,8 +225,11 @@ impl Book {
         });
         let (result, saved) = match changed.await {
             Ok(changed) => changed,
-            // Whoever runs this says so, and it rests: what the file has is right.
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => match error.try_into_panic() {
+                // Whoever runs this says so, and it rests: what the file has is right.
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(ended) => return Err(ended.into()),
+            },
         };
         self.publish();
         saved.with_context(|| format!("could not replace {}", self.file.path().display()))?;

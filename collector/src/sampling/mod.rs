@@ -36,9 +36,9 @@ use window::{Limits, Window};
 /// Names its place in the log.
 pub(crate) const NAME: &str = "tail-sampling";
 
-/// A second's worth is worth a write; a few 100,000 spans are what one round may have in memory.
+/// A second's worth is worth a write to the disk; in memory rows take a multiple of what they take in the log.
 const PORTION: Portion =
-    Portion { rows_min: 65_536, wait_max: Duration::from_secs(1), rows_max: 262_144, bytes_max: 16 << 20 };
+    Portion { rows_min: 65_536, wait_max: Duration::from_secs(1), rows_max: 65_536, bytes_max: 4 << 20 };
 /// Rows are read this many times within the wait for a decision, should that be short.
 const LOOKS_A_WAIT: u32 = 4;
 
@@ -234,8 +234,12 @@ impl Work {
         let book = Arc::clone(&self.book);
         match tokio::task::spawn_blocking(move || work(&mut lock(&book))).await {
             Ok(done) => done,
-            // Whoever runs this says so.
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => match error.try_into_panic() {
+                // Whoever runs this says so.
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends, and this with it.
+                Err(_) => std::future::pending().await,
+            },
         }
     }
 
