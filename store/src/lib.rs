@@ -11,7 +11,8 @@
 //! `manifest`; `recovery` is how every start begins.
 //!
 //! A sink reads the log through a [`Cursor`]: `trail` is what of the log is on the disk, `bookmark` how far the sink came, and
-//! `holding` which segments stay for it after compaction.
+//! `holding` which segments stay for it after compaction. Whoever copies the Parquet files has a [`Shelf`] of them; `elsewhere` is
+//! what the manifest remembers of the copies.
 
 mod args;
 mod bookmark;
@@ -21,6 +22,7 @@ mod commit;
 mod compaction;
 mod cursor;
 mod disk;
+mod elsewhere;
 mod error;
 mod faults;
 mod frame;
@@ -40,6 +42,7 @@ mod recovery;
 mod retention;
 mod segment;
 mod shared;
+mod shelf;
 mod sorting;
 mod status;
 mod trail;
@@ -54,11 +57,14 @@ mod disk_tests;
 #[cfg(test)]
 #[path = "../tests/it/rows.rs"]
 mod rows;
+#[cfg(test)]
+mod shelf_tests;
 
 pub use args::Args;
 pub use cursor::{Cursor, Handover, Lag, Portion};
 pub use error::{Full, FullReason, StoreError};
 pub use reader::{ColdFile, Reader, Snapshot};
+pub use shelf::{Errand, Piece, Shelf, Shipment, Terms};
 pub use status::{SignalStatus, Status};
 pub use writer::{Filled, Reservation, Writer};
 
