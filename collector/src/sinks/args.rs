@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{clickhouse, kafka, otlp};
+use super::{bucket, clickhouse, kafka, otlp};
 
 /// Where else telemetry goes. A sink without an address is off.
 #[derive(clap::Args, Clone, Debug)]
@@ -29,6 +29,9 @@ pub struct Args {
 
     #[command(flatten)]
     pub kafka: kafka::Args,
+
+    #[command(flatten)]
+    pub bucket: bucket::Args,
 }
 
 impl Args {

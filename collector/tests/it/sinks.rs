@@ -317,6 +317,8 @@ async fn settings_that_make_no_sense_are_told_at_the_start() {
         &["--otlp-out-url=https://x"],
         &["--otlp-out-url=http://x", "--otlp-out-headers=secret"],
         &["--kafka-out-servers=x:1", "--kafka-out-topics=spans=x"],
+        &["--s3-out-url=bucket/prefix"],
+        &["--s3-out-url=s3://bucket", "--s3-out-access-key-id=id"],
     ] {
         let data = tempfile::tempdir().expect("a temporary folder");
         let error = collector::Server::bind(crate::harness::args(data.path(), settings)).await.err();
