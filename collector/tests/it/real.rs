@@ -3,6 +3,7 @@
 //!
 //! `deploy/testbed/kafka deploy/testbed/clickhouse deploy/testbed/s3 deploy/testbed/otelcol cargo test -p collector -- --ignored real`
 
+mod reference;
 mod s3;
 
 use std::net::SocketAddr;
