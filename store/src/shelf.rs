@@ -2,6 +2,7 @@
 //! be deleted. What is not copied stays on the disk, see `retention`; nothing else waits for it.
 
 use std::collections::HashSet;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,12 +89,23 @@ impl Shelf {
 
     /// These copies are whole, their listing names them, and nothing that they replace.
     pub async fn copied(&self, pieces: Vec<Piece>) -> Result<(), StoreError> {
+        if pieces.is_empty() {
+            return Ok(());
+        }
         let shared = Arc::clone(&self.shared);
         blocking(move || {
             let now_ms = layout::now_ms();
             shared.catalog.change(|manifest| pieces.iter().for_each(|piece| done(manifest, piece, now_ms)))
         })
         .await
+    }
+
+    /// The file cannot be read. It is left alone until a restart, so that it does not hold up the others; one that was merged into
+    /// another meanwhile is missed by nobody.
+    pub fn unreadable(&self, piece: &Piece, error: &io::Error) {
+        if self.shared.catalog.current().files.iter().any(|file| file.path == piece.name) {
+            self.shared.set_aside(piece.name.clone(), error);
+        }
     }
 
     /// These copies are gone.
@@ -108,9 +120,17 @@ impl Shelf {
 
 fn choose(shared: &Shared, signal: Signal, terms: &Terms) -> Result<Option<Errand>, StoreError> {
     let now_ms = layout::now_ms();
+    let unreadable = lock(&shared.unreadable).clone();
     let pick = |manifest: &Manifest| {
-        let leaving = retention::due(manifest, &shared.args, now_ms).into_iter().map(|file| file.path.as_str());
-        pick(manifest, signal, terms, &leaving.collect(), now_ms)
+        let mut files: Vec<&Parquet> =
+            uncopied(manifest, signal).filter(|file| !unreadable.contains(&file.path)).collect();
+        let old = |file: &Parquet| u128::from(now_ms.saturating_sub(file.created_ms)) >= terms.age_min.as_millis();
+        if files.iter().any(|file| !old(file)) {
+            let leaving = retention::due(manifest, &shared.args, now_ms);
+            let leaving: HashSet<&str> = leaving.into_iter().map(|file| file.path.as_str()).collect();
+            files.retain(|file| old(file) || leaving.contains(file.path.as_str()));
+        }
+        together(files)
     };
     let manifest = shared.catalog.current();
     if pick(&manifest).is_some() {
@@ -134,20 +154,11 @@ fn choose(shared: &Shared, signal: Signal, terms: &Terms) -> Result<Option<Erran
     Ok((!names.is_empty()).then_some(Errand::Delete(names)))
 }
 
-/// The oldest file that is due, and others of its table and day.
-fn pick(
-    manifest: &Manifest,
-    signal: Signal,
-    terms: &Terms,
-    leaving: &HashSet<&str>,
-    now_ms: u64,
-) -> Option<Vec<Parquet>> {
-    let old = |file: &Parquet| u128::from(now_ms.saturating_sub(file.created_ms)) >= terms.age_min.as_millis();
-    let due = |file: &&Parquet| old(file) || leaving.contains(file.path.as_str());
-    let mut due: Vec<&Parquet> = uncopied(manifest, signal).filter(due).collect();
-    due.sort_by_key(|file| file.created_ms);
-    let listing = layout::listing(&due.first()?.path);
-    let together = due.into_iter().filter(|file| layout::listing(&file.path) == listing);
+/// The oldest, and others of its table and day.
+fn together(mut files: Vec<&Parquet>) -> Option<Vec<Parquet>> {
+    files.sort_by_key(|file| file.created_ms);
+    let listing = layout::listing(&files.first()?.path);
+    let together = files.into_iter().filter(|file| layout::listing(&file.path) == listing);
     Some(together.take(PIECES_MAX).cloned().collect())
 }
 

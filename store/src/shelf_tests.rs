@@ -234,6 +234,25 @@ async fn a_file_that_would_leave_the_disk_is_copied_before_its_time_and_leaves_t
 }
 
 #[tokio::test]
+async fn a_file_that_cannot_be_read_holds_up_nobody_and_is_told() {
+    let mut store = Store::open().await;
+    for _ in 0..3 {
+        store.file().await;
+    }
+    let mut shipment = store.shipment().await.unwrap();
+    let broken = shipment.pieces.remove(0);
+    store.shelf.unreadable(&broken, &std::io::Error::other("a bad sector"));
+    assert_eq!(store.shipment().await, Some(shipment.clone()));
+    store.shelf.copied(shipment.pieces).await.unwrap();
+    assert_eq!(store.shipment().await, None);
+    let status = store.writer.status();
+    assert_eq!((status.damaged.len(), status.cursors[0].rows), (1, 1), "{:?}", status.damaged);
+    let of_another_store = Piece { name: "merged meanwhile".to_owned(), ..broken };
+    store.shelf.unreadable(&of_another_store, &std::io::ErrorKind::NotFound.into());
+    assert_eq!(store.writer.status().damaged.len(), 1);
+}
+
+#[tokio::test]
 async fn a_disk_that_is_short_lets_go_what_is_not_copied_and_counts_it() {
     let folder = tempfile::tempdir().unwrap();
     let mut args = Args { segment_bytes_max: 1, retention_bytes: Some(0), ..Args::new(folder.path()) };

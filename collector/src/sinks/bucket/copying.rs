@@ -49,8 +49,9 @@ impl Copying {
         match errand {
             Errand::Copy(shipment) => {
                 let copied = self.bucket.copy(shipment).await?;
-                let rows = copied.iter().map(|piece| piece.file.rows).sum();
-                self.shelf.copied(copied).await?;
+                copied.unreadable.iter().for_each(|(piece, error)| self.shelf.unreadable(piece, error));
+                let rows = copied.pieces.iter().map(|piece| piece.file.rows).sum();
+                self.shelf.copied(copied.pieces).await?;
                 self.account.delivered(rows);
             }
             Errand::Delete(names) => {

@@ -10,54 +10,71 @@ mod listing;
 mod open;
 mod upload;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt};
-use store::{Piece, Shipment};
+use store::{ColdFile, Piece, Shipment};
+use tokio::sync::Mutex;
 
 pub(super) use args::Args;
 pub(super) use copying::Copying;
 
 use listing::Listed;
+use upload::Failure;
 
 pub(super) struct Bucket {
     client: Arc<dyn ObjectStore>,
     /// Folder of everything.
     folder: Path,
     part_bytes: usize,
+    /// Held by a file of several parts: they take memory, so these files go one at a time.
+    turn: Mutex<()>,
+}
+
+/// What became of a shipment: the rest of it is due again.
+#[derive(Default)]
+struct Copied {
+    /// There and named.
+    pieces: Vec<Piece>,
+    unreadable: Vec<(Piece, io::Error)>,
 }
 
 impl Bucket {
     pub(super) fn new(url: &str, args: &Args, timeout: Duration) -> anyhow::Result<Bucket> {
         let (client, folder) = open::open(url, args, timeout)?;
-        Ok(Bucket { client, folder, part_bytes: args.s3_out_part_bytes })
+        Ok(Bucket { client, folder, part_bytes: args.s3_out_part_bytes, turn: Mutex::default() })
     }
 
-    /// Returns the pieces that are there and named: all but those whose file is gone, which was merged into another meanwhile.
-    async fn copy(&self, shipment: Shipment) -> anyhow::Result<Vec<Piece>> {
-        let (mut copied, mut named) = (Vec::new(), Vec::new());
+    async fn copy(&self, shipment: Shipment) -> anyhow::Result<Copied> {
+        let (mut copied, mut named) = (Copied::default(), Vec::new());
         for piece in shipment.pieces {
-            let to = self.at(&piece.name);
-            let sha256 = match upload::upload(&*self.client, &piece.file.path, &to, self.part_bytes).await {
-                Ok(Some(sha256)) => sha256,
-                Ok(None) => continue,
-                Err(error) if copied.is_empty() => return Err(error.context(format!("could not copy {}", piece.name))),
-                // What has arrived counts. This one is tried again, and if it fails again, alone.
-                Err(_) => break,
-            };
-            let store::ColdFile { rows, bytes, time_min, time_max, .. } = piece.file;
-            named.push(Listed { path: piece.name.clone(), rows, bytes, time_min, time_max, sha256 });
-            copied.push(piece);
+            match self.upload(&piece).await {
+                Ok(sha256) => {
+                    let ColdFile { rows, bytes, time_min, time_max, .. } = piece.file;
+                    named.push(Listed { path: piece.name.clone(), rows, bytes, time_min, time_max, sha256 });
+                    copied.pieces.push(piece);
+                }
+                Err(Failure::Read(error)) => copied.unreadable.push((piece, error)),
+                // What has arrived counts. This one is tried again, and if it fails again, first.
+                Err(Failure::Write(_)) if !named.is_empty() => break,
+                Err(error) => return Err(error).with_context(|| format!("could not copy {}", piece.name)),
+            }
         }
-        if copied.is_empty() {
-            bail!("no file that {} should name is on the disk any more", shipment.listing);
+        if !named.is_empty() {
+            let gone: Vec<String> = copied.pieces.iter().flat_map(|piece| piece.replaces.iter().cloned()).collect();
+            listing::update(&*self.client, &self.at(&shipment.listing), &named, &gone).await?;
         }
-        let gone: Vec<String> = copied.iter().flat_map(|piece| piece.replaces.iter().cloned()).collect();
-        listing::update(&*self.client, &self.at(&shipment.listing), &named, &gone).await?;
         Ok(copied)
+    }
+
+    async fn upload(&self, piece: &Piece) -> Result<String, Failure> {
+        let large = piece.file.bytes >= self.part_bytes as u64;
+        let _turn = if large { Some(self.turn.lock().await) } else { None };
+        upload::upload(&*self.client, &piece.file, &self.at(&piece.name), self.part_bytes).await
     }
 
     async fn delete(&self, names: &[String]) -> anyhow::Result<()> {
@@ -71,6 +88,8 @@ impl Bucket {
     }
 
     fn at(&self, name: &str) -> Path {
-        Path::from(format!("{}/{name}", self.folder))
+        let mut at = self.folder.clone();
+        at.extend(name.split('/'));
+        at
     }
 }

@@ -96,6 +96,7 @@ mod tests {
         let keys =
             ["--s3-out-access-key-id=k", "--s3-out-secret-access-key=hush", "--s3-out-endpoint=http://127.0.0.1:9"];
         assert_eq!(check("s3://shop/a/b", &keys).as_deref(), Ok("AmazonS3(shop) a/b"));
+        assert_eq!(check("s3://shop/a/b/", &[]).as_deref(), Ok("AmazonS3(shop) a/b"));
         assert_eq!(check("s3://shop", &[]).as_deref(), Ok("AmazonS3(shop) "));
         let local = check("file:///var/copies", &[]).unwrap();
         assert!(local.starts_with("LocalFileSystem(") && local.ends_with(" var/copies"), "{local}");
