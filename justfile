@@ -26,10 +26,10 @@ bench:
 ci:
     .ci/run
 
-# the product's tests and the collector's sinks on real servers, such as PostgreSQL, Apache Kafka and ClickHouse
+# the product's tests and the collector's sinks on real servers, such as PostgreSQL, Apache Kafka and ClickHouse, which stay away for five minutes
 test-real:
     deploy/testbed/product-tests
-    deploy/testbed/collector-tests
+    FAULTLINE_TEST_AWAY_SECONDS=300 deploy/testbed/collector-tests
 
 # an hour of load, kills and failing sinks, and then the account
 soak:

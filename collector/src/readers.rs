@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Args;
 use crate::derive::{self, Deriver};
 use crate::sampling::{self, Sampler};
-use crate::sinks::{Account, Pace, Sinks};
+use crate::sinks::{Account, Sinks};
 
 pub(crate) struct Readers {
     sampler: Option<Sampler>,
@@ -28,9 +28,8 @@ pub(crate) struct Reports {
 impl Readers {
     /// Before compaction starts, so that no segment leaves that one of them still needs.
     pub(crate) async fn open(args: &Args, writer: &Writer) -> anyhow::Result<Readers> {
-        let pace = || Pace::new(args.sinks.retry_min(), args.sinks.retry_max());
-        let sampler = Sampler::open(&args.sampling, pace(), writer).await?;
-        let deriver = Deriver::open(&args.derived, pace(), writer).await;
+        let sampler = Sampler::open(&args.sampling, args.sinks.pace(), writer).await?;
+        let deriver = Deriver::open(&args.derived, args.sinks.pace(), writer).await;
         let sinks = Sinks::open(&args.sinks, writer, sampler.as_ref()).await?;
         Ok(Readers { sampler, deriver, sinks })
     }

@@ -2,10 +2,12 @@
 
 What of ClickHouse's HTTP interface it has: the statement in `query` or in the body; an insert's rows in the body, plain or in
 LZ4 blocks (`decompress=1`), whole or chunked; `database`, `default_format` and settings of an insert as parameters; errors as
-text with X-ClickHouse-Exception-Code. What it has not: users, sessions, compressed answers, settings of anything but inserts.
-One statement runs at a time.
+text with X-ClickHouse-Exception-Code; answers in Native as of a `client_protocol_version`, which clickhouse-go reads, of the types
+it asks for before it inserts. What it has not: users, sessions, compressed answers, settings of anything but inserts. One statement
+runs at a time.
 """
 
+import json
 import os
 import re
 import struct
@@ -19,6 +21,7 @@ import lz4.block
 from chdb import session
 
 NOT_SETTINGS = {"query", "database", "default_format", "compress", "decompress", "user", "password", "role"}
+NOT_SETTINGS |= {"client_protocol_version", "query_id", "quota_key"}
 INSERT = re.compile(r"\s*(INSERT\s+INTO\s.*?)\s+FORMAT\s+(\w+)\s*$", re.S | re.I)
 
 engine = session.Session(sys.argv[1])
@@ -37,11 +40,36 @@ def decompressed(body):
     return b"".join(parts)
 
 
+def varint(number):
+    return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + varint(number >> 7)
+
+
+def string(value):
+    value = value.encode()
+    return varint(len(value)) + value
+
+
+def native(statement):
+    """One block of the newer Native: what it is, and of each column whether its values are in a form of their own."""
+    answer = engine.query(statement, "JSONCompact").bytes()
+    if not answer:
+        return b""
+    answer = json.loads(answer)
+    block = b"\1\0" + b"\2" + struct.pack("<i", -1) + b"\0" + varint(len(answer["meta"])) + varint(len(answer["data"]))
+    encode = {"String": string, "UInt32": lambda number: struct.pack("<I", number)}
+    for index, column in enumerate(answer["meta"]):
+        block += string(column["name"]) + string(column["type"]) + b"\0"
+        block += b"".join(encode[column["type"]](row[index]) for row in answer["data"])
+    return block
+
+
 def run(statement, parameters, body):
     with one:
         if parameters.get("database"):
             engine.query(f"USE `{parameters['database']}`")
         insert = INSERT.match(statement)
+        if not insert and "client_protocol_version" in parameters:
+            return native(statement)
         if not insert:
             return engine.query(statement, parameters.get("default_format", "TabSeparated")).bytes()
         settings = {name: value for name, value in parameters.items() if name not in NOT_SETTINGS}

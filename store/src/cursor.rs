@@ -93,7 +93,7 @@ pub struct Handover {
 pub struct Lag {
     pub sink: String,
     pub signal: &'static str,
-    /// Durable and not taken; bytes as in the log.
+    /// Durable and not taken; bytes as in the log, or as in Parquet for who copies that.
     pub rows: u64,
     pub bytes: u64,
     /// How long the oldest of these rows waits, milliseconds. May be too much by the time that a segment is filled.

@@ -67,7 +67,7 @@ fn readers(bookmarks: &[Arc<Bookmark>], signal: Signal, number: u64, end: u64) -
 }
 
 /// Bytes that should be free and are not.
-fn short_of_disk(shared: &Shared) -> u64 {
+pub(crate) fn short_of_disk(shared: &Shared) -> u64 {
     let wanted = shared.args.disk_free_bytes_min.saturating_mul(FREE_TIMES_MIN);
     wanted.saturating_sub(shared.disk.free_bytes())
 }

@@ -122,6 +122,13 @@ pub(crate) fn folder(file: &str) -> &str {
     file.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
+/// The object that lists the copies of Parquet files of one table and day, wherever those are kept. Its name begins as the names
+/// of files do that readers of hive-style folders pass over.
+pub(crate) fn listing(file: &str) -> String {
+    let day: Vec<&str> = file.split('/').take(2).collect();
+    format!("{}/_files.json", day.join("/"))
+}
+
 /// Whether a Parquet file named by the manifest holds rows of absurd times.
 pub(crate) fn is_quarantine(file: &str) -> bool {
     folder(file).ends_with(QUARANTINE)
@@ -218,6 +225,12 @@ mod tests {
         {
             assert_eq!(segment_number(Signal::Logs, other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn copies_are_listed_by_table_and_day() {
+        assert_eq!(listing("spans/date=2026-11-30/hour=08/1.parquet"), "spans/date=2026-11-30/_files.json");
+        assert_eq!(listing("logs/date=quarantine/1.parquet"), "logs/date=quarantine/_files.json");
     }
 
     #[test]

@@ -13,7 +13,8 @@
 //! A request that says what it is ([`Filled::once`]) is kept once: `repeats` remembers those that are durable.
 //!
 //! A sink reads the log through a [`Cursor`]: `trail` is what of the log is on the disk, `bookmark` how far the sink came, and
-//! `holding` which segments stay for it after compaction.
+//! `holding` which segments stay for it after compaction. Whoever copies the Parquet files has a [`Shelf`] of them; `elsewhere` is
+//! what the manifest remembers of the copies.
 
 mod args;
 mod bookmark;
@@ -23,6 +24,7 @@ mod commit;
 mod compaction;
 mod cursor;
 mod disk;
+mod elsewhere;
 mod error;
 mod faults;
 mod frame;
@@ -45,6 +47,7 @@ mod repeats;
 mod retention;
 mod segment;
 mod shared;
+mod shelf;
 mod sorting;
 mod status;
 mod trail;
@@ -61,12 +64,15 @@ mod repeats_tests;
 #[cfg(test)]
 #[path = "../tests/it/rows.rs"]
 mod rows;
+#[cfg(test)]
+mod shelf_tests;
 
 pub use args::Args;
 pub use cursor::{Ahead, Cursor, Handover, Lag, Portion};
 pub use error::{Full, FullReason, StoreError};
 pub use reader::{ColdFile, Reader, Snapshot};
 pub use repeats::{Digest, Kept, Repeats};
+pub use shelf::{Errand, Piece, Shelf, Shipment, Terms};
 pub use status::{SignalStatus, Status};
 pub use writer::{Filled, Reservation, Writer};
 

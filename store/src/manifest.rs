@@ -8,6 +8,7 @@ use model::{Signal, Table};
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
+use crate::elsewhere::{Copies, Elsewhere};
 use crate::faults::{Faults, Step};
 use crate::layout::{self, Layout};
 
@@ -32,6 +33,8 @@ pub(crate) struct Manifest {
     pub(crate) files: Vec<Parquet>,
     /// No longer part of the data; deleted when no query can be using them.
     pub(crate) replaced: Vec<Replaced>,
+    #[serde(default)]
+    pub(crate) copies: Copies,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,6 +75,8 @@ pub(crate) struct Parquet {
     pub(crate) time_min: i64,
     pub(crate) time_max: i64,
     pub(crate) created_ms: u64,
+    #[serde(default, skip_serializing_if = "Elsewhere::is_nowhere")]
+    pub(crate) elsewhere: Elsewhere,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,7 +92,8 @@ pub(crate) struct Replaced {
 impl Manifest {
     pub(crate) fn empty() -> Manifest {
         let (segments, files, replaced) = (Vec::new(), Vec::new(), Vec::new());
-        Manifest { format: FORMAT, version: 0, next_segment: 1, segments, files, replaced }
+        let copies = Copies::default();
+        Manifest { format: FORMAT, version: 0, next_segment: 1, segments, files, replaced, copies }
     }
 
     /// `None`: there is none.
@@ -136,6 +142,14 @@ impl Manifest {
         let tally = self.segments.iter().find(|segment| is_it(segment)).map_or_else(Tally::default, |it| it.tally);
         self.segments.retain(|segment| !is_it(segment));
         self.replaced.push(Replaced { path: layout::segment(signal, number), bytes, since_ms, tally });
+    }
+
+    /// One Parquet file for the rows of others.
+    pub(crate) fn merge_files(&mut self, inputs: &HashSet<&str>, mut output: Parquet, since_ms: u64) {
+        let merged = self.files.iter().filter(|file| inputs.contains(file.path.as_str()));
+        output.elsewhere = Elsewhere::of_merged(merged);
+        self.replace_files(inputs, since_ms);
+        self.files.push(output);
     }
 
     /// Takes Parquet files out of the data.

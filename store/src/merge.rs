@@ -58,8 +58,7 @@ pub(crate) fn merge(shared: &Shared, stop: &Stop) -> Result<Worked, StoreError> 
     let swapped = swapped.and_then(|()| {
         shared.catalog.change(|manifest| {
             let gone = inputs.iter().map(|file| file.path.as_str()).collect();
-            manifest.replace_files(&gone, layout::now_ms());
-            manifest.files.push(output.clone());
+            manifest.merge_files(&gone, output.clone(), layout::now_ms());
         })
     });
     if let Err(error) = swapped {
@@ -331,6 +330,7 @@ mod tests {
                 time_min: 0,
                 time_max: 0,
                 created_ms,
+                elsewhere: Default::default(),
             })
             .collect();
         let selected = select(&manifest, NOW_MS, &HashSet::new()).unwrap_or_default();

@@ -228,6 +228,7 @@ impl<'a> ParquetFile<'a> {
             time_min: self.time_min,
             time_max: self.time_max,
             created_ms: layout::now_ms(),
+            elsewhere: Default::default(),
         })
     }
 

@@ -15,7 +15,7 @@ use model::Table;
 
 use crate::hot::SegmentRows;
 use crate::layout::Layout;
-use crate::manifest::{Manifest, Segment};
+use crate::manifest::{Manifest, Parquet, Segment};
 use crate::writer::blocking;
 use crate::{StoreError, lock};
 
@@ -49,6 +49,13 @@ pub struct ColdFile {
     /// Smallest and largest value of column `time`, both inclusive, nanoseconds.
     pub time_min: i64,
     pub time_max: i64,
+}
+
+impl ColdFile {
+    pub(crate) fn of(layout: &Layout, file: &Parquet) -> ColdFile {
+        let Parquet { bytes, rows, time_min, time_max, .. } = *file;
+        ColdFile { path: layout.path(&file.path), bytes, rows, time_min, time_max }
+    }
 }
 
 impl Reader {
@@ -179,13 +186,7 @@ impl FileId {
 fn cold_files(layout: &Layout, manifest: &Manifest) -> HashMap<Table, Arc<[ColdFile]>> {
     let mut tables: HashMap<Table, Vec<ColdFile>> = HashMap::new();
     for file in &manifest.files {
-        tables.entry(file.table).or_default().push(ColdFile {
-            path: layout.path(&file.path),
-            bytes: file.bytes,
-            rows: file.rows,
-            time_min: file.time_min,
-            time_max: file.time_max,
-        });
+        tables.entry(file.table).or_default().push(ColdFile::of(layout, file));
     }
     tables.into_iter().map(|(table, files)| (table, files.into())).collect()
 }

@@ -1,14 +1,18 @@
 //! Whole Parquet files leave when they are older or more than what is kept. Nothing is rewritten for it.
+//!
+//! Those that somebody has to copy first stay until that is done, or until the disk gets short.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
+
+use model::Signal;
 
 use crate::faults::Step;
 use crate::layout;
 use crate::maintenance::Worked;
 use crate::manifest::{Manifest, Parquet};
 use crate::shared::Shared;
-use crate::{Args, StoreError};
+use crate::{Args, StoreError, holding, shelf};
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -16,20 +20,56 @@ const HOUR_MS: u64 = 3_600_000;
 pub(crate) fn expire(shared: &Shared) -> Result<Worked, StoreError> {
     let manifest = shared.catalog.current();
     let due = due(&manifest, &shared.args, layout::now_ms());
-    if due.is_empty() {
+    let leaving = leaving(due, short_of_disk(shared, &manifest), |file| shelf::needs(shared, file));
+    if leaving.is_empty() {
         return Ok(Worked::No);
     }
-    let rows: u64 = due.iter().map(|file| file.rows).sum();
-    let paths: HashSet<&str> = due.iter().map(|file| file.path.as_str()).collect();
+    let rows: u64 = leaving.iter().map(|file| file.rows).sum();
+    let paths: HashSet<&str> = leaving.iter().map(|file| file.path.as_str()).collect();
     shared.faults.at(Step::Expire).map_err(|error| StoreError::write("expire files", error))?;
-    shared.catalog.change(|manifest| manifest.replace_files(&paths, layout::now_ms()))?;
+    let mut lost_rows = [0; 3];
+    shared.catalog.change(|manifest| {
+        let uncopied =
+            manifest.files.iter().filter(|file| paths.contains(file.path.as_str()) && shelf::needs(shared, file));
+        uncopied.for_each(|file| lost_rows[file.table.signal() as usize] += file.rows);
+        for (known, more) in manifest.copies.lost_rows.iter_mut().zip(lost_rows) {
+            *known += more;
+        }
+        manifest.replace_files(&paths, layout::now_ms());
+    })?;
     tracing::info!("{} files with {rows} rows are older or more than what is kept", paths.len());
+    for (signal, lost) in Signal::ALL.into_iter().zip(lost_rows).filter(|(_, lost)| *lost > 0) {
+        let signal = signal.name();
+        tracing::error!(
+            otlp.signal = signal,
+            sink.lost = lost,
+            "the disk is short: {lost} rows of {signal} leave it before they are copied",
+        );
+    }
     shared.expired_rows.fetch_add(rows, Relaxed);
     Ok(Worked::Yes)
 }
 
+/// Of what is due, what nobody needs, and as much of the rest, oldest first, as the disk is short of.
+fn leaving(due: Vec<&Parquet>, short_bytes: u64, needs: impl Fn(&Parquet) -> bool) -> Vec<&Parquet> {
+    let mut short_bytes = short_bytes;
+    let leaves = |file: &&Parquet| {
+        let free = !needs(file) || short_bytes > 0;
+        if free {
+            short_bytes = short_bytes.saturating_sub(file.bytes);
+        }
+        free
+    };
+    due.into_iter().filter(leaves).collect()
+}
+
+/// What is on its way out already makes room as well.
+fn short_of_disk(shared: &Shared, manifest: &Manifest) -> u64 {
+    holding::short_of_disk(shared).saturating_sub(manifest.replaced.iter().map(|gone| gone.bytes).sum())
+}
+
 /// Files past their age, and the oldest of the others beyond the size.
-fn due<'a>(manifest: &'a Manifest, args: &Args, now_ms: u64) -> Vec<&'a Parquet> {
+pub(crate) fn due<'a>(manifest: &'a Manifest, args: &Args, now_ms: u64) -> Vec<&'a Parquet> {
     let age_max_ms = args.retention_hours.map_or(u64::MAX, |hours| hours.saturating_mul(HOUR_MS));
     let mut files: Vec<(u64, &Parquet)> = manifest.files.iter().map(|file| (last_ms(file, now_ms), file)).collect();
     files.sort_by_key(|(last_ms, _)| *last_ms);
@@ -63,6 +103,17 @@ mod tests {
 
     /// Files of (age of the last row in hours, bytes), and the ages of those that are due.
     fn check(hours: Option<u64>, bytes: Option<u64>, files: &[(i64, u64)], expected: &[i64]) {
+        let manifest = manifest(files);
+        let args = Args { retention_hours: hours, retention_bytes: bytes, ..Args::new("/nowhere") };
+        assert_eq!(ages(&due(&manifest, &args, NOW_MS)), expected);
+    }
+
+    fn ages(files: &[&Parquet]) -> Vec<i64> {
+        let names = files.iter().map(|file| file.path.rsplit('/').next().unwrap().trim_end_matches(".parquet"));
+        names.map(|name| name.parse().unwrap()).collect()
+    }
+
+    fn manifest(files: &[(i64, u64)]) -> Manifest {
         let mut manifest = Manifest::empty();
         manifest.files = files
             .iter()
@@ -76,13 +127,25 @@ mod tests {
                     time_min: 0,
                     time_max: (NOW_MS as i64 - age * HOUR_MS as i64) * 1_000_000,
                     created_ms: NOW_MS,
+                    elsewhere: Default::default(),
                 }
             })
             .collect();
-        let args = Args { retention_hours: hours, retention_bytes: bytes, ..Args::new("/nowhere") };
-        let found: Vec<String> = due(&manifest, &args, NOW_MS).iter().map(|file| file.path.clone()).collect();
-        let wanted: Vec<String> = expected.iter().map(|age| format!("/{age}.parquet")).collect();
-        assert!(found.len() == wanted.len() && found.iter().zip(&wanted).all(|(a, b)| a.ends_with(b)), "{found:?}");
+        manifest
+    }
+
+    #[test]
+    fn what_is_not_copied_stays_unless_the_disk_is_short() {
+        let manifest = manifest(&[(5, 10), (4, 10), (3, 10), (2, 10)]);
+        let leave = |short_bytes| {
+            let due = manifest.files.iter().collect();
+            // Those of 5, 3 and 2 hours are not copied.
+            ages(&leaving(due, short_bytes, |file| !file.path.ends_with("/4.parquet")))
+        };
+        assert_eq!(leave(0), [4]);
+        assert_eq!(leave(1), [5, 4]);
+        assert_eq!(leave(21), [5, 4, 3]);
+        assert_eq!(leave(u64::MAX), [5, 4, 3, 2]);
     }
 
     #[test]

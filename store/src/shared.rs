@@ -17,7 +17,7 @@ use crate::layout::Layout;
 use crate::manifest::Tally;
 use crate::queue::Place;
 use crate::segment::Active;
-use crate::{Args, SignalStatus, Status, StoreError, lock};
+use crate::{Args, Lag, SignalStatus, Status, StoreError, lock, shelf};
 
 /// Damage remembered for the status; more is only logged.
 const DAMAGED_MAX: usize = 100;
@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     synced: [watch::Sender<Synced>; 3],
     /// Who reads the log besides compaction: their segments stay.
     pub(crate) bookmarks: Mutex<Vec<Arc<Bookmark>>>,
+    /// Who copies Parquet files: those that are not copied stay.
+    pub(crate) shelves: Mutex<Vec<(String, Signal)>>,
     /// The next segment's number, ahead of the manifest by those being created.
     pub(crate) next_segment: AtomicU64,
     pub(crate) disk: Disk,
@@ -107,6 +109,7 @@ impl Shared {
             held_bytes: AtomicU64::new(0),
             synced: std::array::from_fn(|_| watch::Sender::new(Synced::default())),
             bookmarks: Mutex::default(),
+            shelves: Mutex::default(),
             next_segment,
             disk,
             closed: AtomicBool::new(false),
@@ -190,6 +193,9 @@ impl Shared {
                     as u64,
             }
         });
+        let bookmarks = lock(&self.bookmarks).clone();
+        let mut cursors: Vec<Lag> = bookmarks.iter().map(|bookmark| bookmark.lag(self)).collect();
+        cursors.extend(shelf::lags(self, &manifest));
         Status {
             signals: signals.collect(),
             unwritten_bytes: self.unwritten_bytes.load(Relaxed) as u64,
@@ -198,7 +204,7 @@ impl Shared {
             log_bytes_max: self.args.log_bytes_max,
             held_bytes: self.held_bytes.load(Relaxed),
             held_bytes_max: self.args.log_held_bytes_max,
-            cursors: lock(&self.bookmarks).clone().iter().map(|bookmark| bookmark.lag(self)).collect(),
+            cursors,
             disk_free_bytes: self.disk.free_bytes(),
             disk_free_bytes_min: self.args.disk_free_bytes_min,
             refusing: Place::check(self, 0).err().map_or_else(String::new, |full| full.reason.to_string()),

@@ -24,7 +24,7 @@ pub struct Status {
     pub disk_free_bytes_min: u64,
     /// Why requests are refused now, in words; empty while they are taken.
     pub refusing: String,
-    /// How far each sink is behind, in each signal.
+    /// How far each sink is behind, in each signal: in the log, or in the Parquet files when it copies those.
     pub cursors: Vec<Lag>,
     /// Parquet files named by the manifest, with their rows and bytes.
     pub files: u64,

@@ -16,6 +16,7 @@ use crate::maintenance::{self, Round, Worked};
 use crate::packed::Rows;
 use crate::queue::Place;
 use crate::shared::Shared;
+use crate::shelf::Shelf;
 use crate::{Args, Digest, Full, Kept, Status, StoreError, lock, recovery};
 
 /// How often deletion and merging look for work when no segment is sealed.
@@ -105,6 +106,13 @@ impl Writer {
     pub async fn cursor(&self, sink: &str, signal: Signal) -> Result<Cursor, StoreError> {
         let (shared, sink) = (Arc::clone(&self.shared), sink.to_owned());
         blocking(move || Cursor::open(shared, &sink, signal)).await
+    }
+
+    /// The Parquet files of `signal` for `sink`, who keeps a copy of them elsewhere. From now on until this process ends a file that
+    /// is not copied stays, unless the disk gets short: ask before compaction starts. The store remembers one copy of a file, so
+    /// there is one such sink.
+    pub fn shelf(&self, sink: &str, signal: Signal) -> Shelf {
+        Shelf::open(Arc::clone(&self.shared), sink, signal)
     }
 
     /// Makes durable what was appended, refuses the rest, gives up the lock. A second call does nothing.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{clickhouse, kafka, otlp};
+use super::pace::Pace;
+use super::{bucket, clickhouse, kafka, otlp};
 
 /// Where else telemetry goes. A sink without an address is off.
 #[derive(clap::Args, Clone, Debug)]
@@ -29,6 +30,9 @@ pub struct Args {
 
     #[command(flatten)]
     pub kafka: kafka::Args,
+
+    #[command(flatten)]
+    pub bucket: bucket::Args,
 }
 
 impl Args {
@@ -43,11 +47,15 @@ impl Args {
         Duration::from_secs(self.sink_timeout_seconds.max(1))
     }
 
-    pub(crate) fn retry_min(&self) -> Duration {
+    pub(crate) fn pace(&self) -> Pace {
+        Pace::new(self.retry_min(), self.retry_max())
+    }
+
+    fn retry_min(&self) -> Duration {
         Duration::from_millis(self.sink_retry_min_ms.max(1))
     }
 
-    pub(crate) fn retry_max(&self) -> Duration {
+    fn retry_max(&self) -> Duration {
         Duration::from_millis(self.sink_retry_max_ms).max(self.retry_min())
     }
 }

@@ -119,7 +119,8 @@ impl Delivery {
     }
 }
 
-async fn drained(stop: &CancellationToken) {
+/// When a call that was under way at the stop signal has had its time.
+pub(super) async fn drained(stop: &CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(DRAIN_MAX).await;
 }

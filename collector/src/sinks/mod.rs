@@ -1,11 +1,13 @@
 //! Where else telemetry goes. A sink reads the log behind the writer, signal by signal, and remembers how far it came: whatever
 //! becomes of its far end, receiving goes on, and so do the other sinks.
 //!
-//! A range of the log is read (`store::Cursor`), rid of what was not sampled, made into parcels of bytes (`pack`), sent until the far end has them
-//! (`delivery`, at the `pace` of a sink that may be down), and marked as taken. `account` counts and says what is wrong.
+//! A range of the log is read (`store::Cursor`), rid of what was not sampled, made into parcels of bytes (`pack`), sent until the
+//! far end has them (`delivery`, at the `pace` of a sink that may be down), and marked as taken. `account` counts and says what is
+//! wrong. A `bucket` is different: it gets no rows of the log but the Parquet files behind it.
 
 mod account;
 mod args;
+mod bucket;
 mod clickhouse;
 mod delivery;
 mod kafka;
@@ -30,9 +32,13 @@ pub(crate) use pace::Pace;
 
 use self::clickhouse::{ClickHouse, Part};
 use crate::sampling::Sampler;
+use bucket::{Bucket, Copying};
 use delivery::Delivery;
 use kafka::Kafka;
 use otlp::Otlp;
+
+/// Name of the copies among the sinks.
+const BUCKET: &str = "s3";
 
 /// A far end.
 #[allow(clippy::large_enum_variant, reason = "there are a few, each behind an Arc")]
@@ -119,6 +125,7 @@ impl Sink {
 /// Every sink that is set, each with its place in the log of each signal.
 pub(crate) struct Sinks {
     deliveries: Vec<Delivery>,
+    copyings: Vec<Copying>,
     accounts: Vec<Arc<Account>>,
 }
 
@@ -145,14 +152,25 @@ impl Sinks {
                             cursor.follow(&sampling.cursor);
                             verdicts = Some(Arc::clone(&sampling.verdicts));
                         }
-                        let (sink, pace) = (Arc::clone(&sink), Pace::new(args.retry_min(), args.retry_max()));
+                        let (sink, pace) = (Arc::clone(&sink), args.pace());
                         deliveries.push(Delivery { sink, cursor, verdicts, account, pace });
                     }
                     Err(error) => account.rests(&error.to_string()),
                 }
             }
         }
-        Ok(Sinks { deliveries, accounts })
+        let mut copyings = Vec::new();
+        if let Some(url) = &args.bucket.s3_out_url {
+            let bucket = Bucket::new(url, &args.bucket, args.timeout());
+            let bucket = Arc::new(bucket.context("the settings of the S3 sink make no sense")?);
+            for signal in Signal::ALL {
+                let (bucket, shelf) = (Arc::clone(&bucket), writer.shelf(BUCKET, signal));
+                let (terms, account) = (args.bucket.terms(), Arc::new(Account::new(BUCKET, signal)));
+                accounts.push(Arc::clone(&account));
+                copyings.push(Copying { bucket, shelf, terms, account, pace: args.pace() });
+            }
+        }
+        Ok(Sinks { deliveries, copyings, accounts })
     }
 
     pub(crate) fn accounts(&self) -> Vec<Arc<Account>> {
@@ -163,14 +181,20 @@ impl Sinks {
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut running = JoinSet::new();
         for delivery in self.deliveries {
-            let (account, stop) = (Arc::clone(&delivery.account), stop.clone());
-            running.spawn(async move {
-                if let Err(panic) = tokio::spawn(delivery.run(stop)).await {
-                    account.rests(&format!("a defect of ours: {panic}"));
-                }
-            });
+            let account = Arc::clone(&delivery.account);
+            running.spawn(watched(account, delivery.run(stop.clone())));
+        }
+        for copying in self.copyings {
+            let account = Arc::clone(&copying.account);
+            running.spawn(watched(account, copying.run(stop.clone())));
         }
         while running.join_next().await.is_some() {}
+    }
+}
+
+async fn watched(account: Arc<Account>, work: impl Future<Output = ()> + Send + 'static) {
+    if let Err(panic) = tokio::spawn(work).await {
+        account.rests(&format!("a defect of ours: {panic}"));
     }
 }
 

@@ -209,14 +209,14 @@ pub(crate) const MEASURES: &[Measure] = &[
     Measure {
         name: "faultline.collector.sink.lag.rows",
         unit: "{row}",
-        help: "Durable rows that the sink has not taken",
+        help: "Durable rows that the sink has not taken; for s3 those in Parquet files that are not copied",
         kind: Kind::Gauge,
         read: |seen, tell| each_lag(seen, tell, |lag| lag.rows),
     },
     Measure {
         name: "faultline.collector.sink.lag.size",
         unit: "By",
-        help: "Bytes of the log that the sink has not taken",
+        help: "Bytes of the log, or for s3 of Parquet files, that the sink has not taken",
         kind: Kind::Gauge,
         read: |seen, tell| each_lag(seen, tell, |lag| lag.bytes),
     },

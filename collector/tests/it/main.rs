@@ -2,6 +2,7 @@
 
 mod access;
 mod bad_records;
+mod bucket;
 mod connections;
 mod cors;
 mod derived;

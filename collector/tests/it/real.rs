@@ -1,7 +1,10 @@
 //! The same sinks against the real far ends, which `deploy/testbed` starts and names in variables: without one its test cannot be
 //! run, so they are asked for by `--ignored`.
 //!
-//! `deploy/testbed/kafka deploy/testbed/clickhouse deploy/testbed/otelcol cargo test -p collector -- --ignored real`
+//! `deploy/testbed/kafka deploy/testbed/clickhouse deploy/testbed/s3 deploy/testbed/otelcol cargo test -p collector -- --ignored real`
+
+mod reference;
+mod s3;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -109,10 +112,13 @@ impl Asking {
         Asking { client, database: format!("test_{}", now_ns()) }
     }
 
-    /// None until there is such a table.
+    /// Of its tables; none until there is such a table.
     async fn ask(&self, sql: &str) -> Option<String> {
-        let sql = sql.replace("FROM ", &format!("FROM {}.", self.database));
-        let mut cursor = self.client.query(&sql).fetch_bytes("TabSeparatedRaw").ok()?;
+        self.ask_any(&sql.replace("FROM ", &format!("FROM {}.", self.database))).await
+    }
+
+    async fn ask_any(&self, sql: &str) -> Option<String> {
+        let mut cursor = self.client.query(sql).fetch_bytes("TabSeparatedRaw").ok()?;
         let answer = cursor.collect().await.ok()?;
         Some(String::from_utf8_lossy(&answer).trim_end().to_owned())
     }
@@ -162,12 +168,16 @@ impl Load {
     }
 }
 
+/// How long a far end stays away.
+fn away_seconds() -> u64 {
+    std::env::var("FAULTLINE_TEST_AWAY_SECONDS").map_or(10, |text| text.parse().expect("seconds"))
+}
+
 /// ClickHouse is away for a while, then every call to it is cut off again and again, all under load.
-/// FAULTLINE_TEST_AWAY_SECONDS says for how long; it is ten seconds when not set.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs ClickHouse and Apache Kafka: deploy/testbed/clickhouse and deploy/testbed/kafka run it"]
 async fn a_far_end_that_is_away_under_load_costs_nobody_anything_and_gets_everything_once() {
-    let away = std::env::var("FAULTLINE_TEST_AWAY_SECONDS").map_or(10, |text| text.parse().expect("seconds"));
+    let away = away_seconds();
     let there = Asking::a_new_database();
     let servers = kafka();
     let topic = topic(&servers).await;
@@ -271,7 +281,7 @@ async fn taken(collector: &TestCollector, name: &str, spans: u64) -> bool {
 #[ignore = "needs the OpenTelemetry Collector: deploy/testbed/otelcol runs it"]
 async fn the_opentelemetry_collector_gets_what_we_have() {
     for (protocol, way) in [("grpc", 0), ("http", 1)] {
-        let far = OpenTelemetryCollector::start().await;
+        let far = OpenTelemetryCollector::start("file", r#"path: "$folder/out.json", flush_interval: 10ms"#).await;
         let settings = [
             format!("--otlp-out-url=http://{}", far.addresses[way]),
             format!("--otlp-out-protocol={protocol}"),
@@ -305,7 +315,7 @@ fn examples(now: u64) -> [(&'static str, String); 3] {
     ]
 }
 
-/// It writes what it gets to a file, as lines of OTLP/JSON.
+/// Some version of it, which hands on what it gets at once.
 struct OpenTelemetryCollector {
     /// Of OTLP/gRPC and of OTLP/HTTP.
     addresses: [SocketAddr; 2],
@@ -314,7 +324,8 @@ struct OpenTelemetryCollector {
 }
 
 impl OpenTelemetryCollector {
-    async fn start() -> OpenTelemetryCollector {
+    /// With one exporter, named with its settings; `$folder` in them is a folder of its own.
+    async fn start(exporter: &str, settings: &str) -> OpenTelemetryCollector {
         let program =
             std::env::var("FAULTLINE_TEST_OTELCOL").expect("run this by deploy/testbed/otelcol, which sets the path");
         // It cannot be asked which ports it took.
@@ -322,19 +333,18 @@ impl OpenTelemetryCollector {
         let addresses = [free(), free()].map(|taken| taken.local_addr().expect("it is bound"));
         let [grpc, http] = addresses;
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let file = folder.path().join("out.json");
+        let settings = settings.replace("$folder", &folder.path().display().to_string());
         let config = format!(
             r#"
             receivers: {{otlp: {{protocols: {{grpc: {{endpoint: "{grpc}"}}, http: {{endpoint: "{http}"}}}}}}}}
-            exporters: {{file: {{path: "{}", flush_interval: 10ms}}}}
+            exporters: {{{exporter}: {{{settings}}}}}
             service:
                 telemetry: {{metrics: {{level: none}}, logs: {{level: warn}}}}
                 pipelines:
-                    traces: {{receivers: [otlp], exporters: [file]}}
-                    logs: {{receivers: [otlp], exporters: [file]}}
-                    metrics: {{receivers: [otlp], exporters: [file]}}
+                    traces: {{receivers: [otlp], exporters: [{exporter}]}}
+                    logs: {{receivers: [otlp], exporters: [{exporter}]}}
+                    metrics: {{receivers: [otlp], exporters: [{exporter}]}}
             "#,
-            file.display(),
         );
         let path = folder.path().join("config.yaml");
         std::fs::write(&path, config).expect("the folder is there");
@@ -350,7 +360,7 @@ impl OpenTelemetryCollector {
         collector
     }
 
-    /// What its file has of a table; none while there is nothing, or half a line.
+    /// What its file, lines of OTLP/JSON, has of a table; none while there is nothing, or half a line.
     fn rows(&self, table: Table) -> Option<RecordBatch> {
         let text = std::fs::read_to_string(self.folder.path().join("out.json")).ok()?;
         // It makes buckets that are not there into buckets that are empty.
@@ -416,7 +426,7 @@ async fn clickhouse_takes_every_signal_and_answers_as_dashboards_ask() {
 }
 
 /// One row for each table.
-fn requests(now: u64) -> [(&'static str, String); 3] {
+pub(crate) fn requests(now: u64) -> [(&'static str, String); 3] {
     let resource = r#""resource":{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}}]}"#;
     let then = now + 7;
     let spans = format!(

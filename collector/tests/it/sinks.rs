@@ -315,12 +315,14 @@ async fn settings_that_make_no_sense_are_told_at_the_start() {
         &["--clickhouse-url=http://x", "--clickhouse-database=a b"],
         &["--clickhouse-url=http://x", "--clickhouse-tables=spans=x"],
         &["--otlp-out-url=https://x"],
-        &["--otlp-out-url=http://x", "--otlp-out-headers=secret"],
+        &["--otlp-out-url=http://x", "--otlp-out-headers=hush"],
         &["--kafka-out-servers=x:1", "--kafka-out-topics=spans=x"],
+        &["--s3-out-url=bucket/prefix"],
+        &["--s3-out-url=s3://bucket", "--s3-out-secret-access-key=hush"],
     ] {
         let data = tempfile::tempdir().expect("a temporary folder");
         let error = collector::Server::bind(crate::harness::args(data.path(), settings)).await.err();
         let error = format!("{:#}", error.unwrap_or_else(|| panic!("{settings:?} was accepted")));
-        assert!(error.contains("sink make no sense") && !error.contains("secret"), "{error}");
+        assert!(error.contains("sink make no sense") && !error.contains("hush"), "{error}");
     }
 }
