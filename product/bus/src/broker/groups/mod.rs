@@ -7,13 +7,7 @@ mod group;
 pub(super) mod offsets;
 pub(super) mod requests;
 
-use std::{
-    collections::HashMap,
-    ops::RangeInclusive,
-    pin::pin,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::HashMap, ops::RangeInclusive, pin::pin, sync::Mutex, time::Duration};
 
 use bytes::Bytes;
 use tokio::{
@@ -29,11 +23,11 @@ const GROUPS_MAX: usize = 1_000;
 /// Kafka's own upper bound. Shorter than the lower one is a busy machine taken for a dead one.
 const SESSION: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(1_800);
 
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Groups {
-    groups: Arc<Mutex<HashMap<String, Group>>>,
+    groups: Mutex<HashMap<String, Group>>,
     /// Told of each step of a group.
-    stepped: Arc<Notify>,
+    stepped: Notify,
 }
 
 impl Groups {

@@ -1,5 +1,7 @@
 //! Members that come, go and die at every step of a group's forming.
 
+use std::sync::Arc;
+
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -9,12 +11,12 @@ const REBALANCE: Duration = Duration::from_secs(60);
 
 #[derive(Clone)]
 struct Member {
-    groups: Groups,
+    groups: Arc<Groups>,
     id: String,
 }
 
 impl Member {
-    async fn arrive(groups: &Groups) -> Self {
+    async fn arrive(groups: &Arc<Groups>) -> Self {
         let mut member = Self { groups: groups.clone(), id: String::new() };
         let promised = member.join().await;
         assert_eq!(promised.error, ErrorCode::MemberIdRequired);
@@ -65,7 +67,7 @@ fn reads(what: &'static str) -> Result<Bytes, ErrorCode> {
 
 /// A group of two in its first common generation.
 async fn pair() -> (Member, Member, i32) {
-    let groups = Groups::default();
+    let groups = Arc::default();
     let (leader, follower) = (Member::arrive(&groups).await, Member::arrive(&groups).await);
     let alone = leader.join().await;
     assert_eq!(leader.sync(alone.generation, &[(&leader, "all")]).await, reads("all"));
