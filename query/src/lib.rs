@@ -19,6 +19,7 @@ mod statement;
 mod stored;
 mod story;
 mod text_table;
+mod traces;
 mod tree;
 mod turn;
 mod views;

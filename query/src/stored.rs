@@ -1,7 +1,7 @@
 //! One table as it rests: Parquet files and hot rows of one snapshot, read as one.
 //!
-//! Filters go down to both sides exactly. Files are left out by their bounds of `time`; inside a file row groups, pages and
-//! bloom filters are left out by DataFusion's Parquet source; hot rows are filtered batch by batch.
+//! Filters go down to both sides exactly. Files are left out by their bounds of `time` and by the traces they hold; inside a file
+//! row groups, pages and bloom filters are left out by DataFusion's Parquet source; hot rows are filtered batch by batch.
 
 use std::sync::Arc;
 
@@ -31,12 +31,14 @@ use datafusion::physical_plan::union::UnionExec;
 use model::Table;
 use object_store::ObjectMeta;
 use object_store::path::Path;
-use store::ColdFile;
+use store::{ColdFile, Snapshot};
 
 use crate::bounds::Bounds;
 use crate::files;
 use crate::hex_ids::compare_bytes;
 use crate::moment::Moment;
+use crate::story::TraceId;
+use crate::traces::traces;
 
 /// A table of the store with ids as bytes.
 #[derive(Debug)]
@@ -74,8 +76,8 @@ impl TableProvider for StoredTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let snapshot = self.moment.snapshot(self.table).await?;
         let question = Question::new(self.table.schema(), session, projection, filters, limit)?;
-        let files: Vec<&ColdFile> =
-            snapshot.files.iter().filter(|file| question.bounds.overlaps(file.time_min, file.time_max)).collect();
+        let files = question.files(&snapshot).await?;
+        let files: Vec<&ColdFile> = files.iter().map(|file| &snapshot.files[*file]).collect();
         let mut sides = Vec::new();
         if !files.is_empty() {
             sides.push(question.answer(cold(
@@ -117,6 +119,8 @@ pub(crate) fn pushdown(filter: &Expr) -> TableProviderFilterPushDown {
 /// What one scan has to find.
 struct Question {
     bounds: Bounds,
+    /// `None`: any.
+    traces: Option<Arc<[TraceId]>>,
     /// Columns to read, as indices of the table: the answer's first, then those only the filter needs.
     columns: Vec<usize>,
     /// How many of `columns` belong to the answer.
@@ -140,6 +144,7 @@ impl Question {
             .map(|filter| compare_bytes(filter, &whole))
             .collect::<Result<_>>()?;
         let bounds = Bounds::of(&filters);
+        let traces = traces(&filters).map(Arc::from);
         filters.extend(implied(bounds));
 
         let mut columns = projection.cloned().unwrap_or_else(|| (0..schema.fields().len()).collect());
@@ -159,7 +164,23 @@ impl Question {
                 Some(session.create_physical_expr(filter, &read)?)
             }
         };
-        Ok(Question { bounds, columns, answered, filter, limit })
+        Ok(Question { bounds, traces, columns, answered, filter, limit })
+    }
+
+    /// The files that can hold a row of the answer, as indices of the snapshot's.
+    async fn files(&self, snapshot: &Snapshot) -> Result<Vec<usize>> {
+        let files = snapshot.files.iter().enumerate();
+        let mut files: Vec<usize> = files
+            .filter(|(_, file)| self.bounds.overlaps(file.time_min, file.time_max))
+            .map(|(index, _)| index)
+            .collect();
+        let Some(traces) = self.traces.clone() else { return Ok(files) };
+        let all = Arc::clone(&snapshot.files);
+        let look = move || {
+            files.retain(|file| all[*file].may_hold_trace(&traces));
+            files
+        };
+        tokio::task::spawn_blocking(look).await.map_err(|error| DataFusionError::External(Box::new(error)))
     }
 
     /// Rows after which a side may stop, when nothing is filtered.

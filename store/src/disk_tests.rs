@@ -283,6 +283,50 @@ async fn merging_reads_files_of_more_than_one_batch() {
     }
 }
 
+/// As [`spans`] makes them: ten spans a trace.
+fn trace_of(id: u64) -> [u8; 16] {
+    u128::from(id / 10).to_be_bytes()
+}
+
+#[tokio::test]
+async fn a_file_knows_its_traces_whether_rows_were_sorted_or_copied() {
+    let store = Store::open().await;
+    let now = this_hour_ns() + HOUR_NS / 2;
+    let mut count = 0;
+    for rows in [BATCH_ROWS as u64 + 100, 4100, 4100, 4100, 4100, 4100, 4100, 4100] {
+        let spans = spans(&(count..count + rows).map(|id| (now - id as i64, id)).collect::<Vec<_>>());
+        store.writer.reserve(Signal::Traces, 100).unwrap().append(vec![spans]).await.unwrap();
+        count += rows;
+        while store.writer.status().file_rows < count {
+            store.compact().await.unwrap();
+        }
+        let files = store.reader.snapshot(Table::Spans).await.unwrap().files;
+        let holding = |id| files.iter().filter(|file| file.may_hold_trace(&[trace_of(id)])).count();
+        assert!((0..count).step_by(10).all(|id| holding(id) >= 1));
+        assert_eq!(holding(count + 1_000_000), 0);
+    }
+    assert_eq!(store.writer.status().merges, 1);
+}
+
+#[tokio::test]
+async fn without_a_trace_index_that_can_be_read_any_trace_may_be_in_a_file() {
+    let store = Store::open().await;
+    store.append_and_seal(1).await;
+    store.compact().await.unwrap();
+    let file = || async { store.reader.snapshot(Table::Spans).await.unwrap().files[0].clone() };
+    let (here, elsewhere) = ([trace_of(1)], [trace_of(1_000_000)]);
+    assert_eq!([file().await.may_hold_trace(&here), file().await.may_hold_trace(&elsewhere)], [true, false]);
+    let manifest = store.folder.path().join("telemetry/manifest.json");
+    let named = std::fs::read_to_string(&manifest).unwrap();
+    // What an older version wrote, and an index that is not where it should be.
+    let (_, index) = named.split_once("\"trace_index\":").unwrap();
+    let index = &index[..=index.find('}').unwrap()];
+    for damaged in ["null", "{\"offset\":4,\"traces\":1}"] {
+        std::fs::write(&manifest, named.replace(index, damaged)).unwrap();
+        assert!(file().await.may_hold_trace(&elsewhere), "{damaged}");
+    }
+}
+
 #[tokio::test]
 async fn merging_leaves_an_unreadable_file_alone() {
     let store = Store::open().await;

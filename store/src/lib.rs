@@ -42,6 +42,7 @@ mod segment;
 mod shared;
 mod sorting;
 mod status;
+mod trace_index;
 mod trail;
 mod writer;
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::StoreError;
 use crate::faults::{Faults, Step};
 use crate::layout::{self, Layout};
+use crate::trace_index::TraceIndex;
 
 /// Another number: written by a version this one does not understand.
 const FORMAT: u32 = 1;
@@ -66,6 +67,9 @@ pub(crate) struct Parquet {
     pub(crate) time_min: i64,
     pub(crate) time_max: i64,
     pub(crate) created_ms: u64,
+    /// `None`: its rows belong to no traces, or an older version wrote it; then who looks for a trace looks in the file.
+    #[serde(default)]
+    pub(crate) trace_index: Option<TraceIndex>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

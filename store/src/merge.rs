@@ -331,6 +331,7 @@ mod tests {
                 time_min: 0,
                 time_max: 0,
                 created_ms,
+                trace_index: None,
             })
             .collect();
         let selected = select(&manifest, NOW_MS, &HashSet::new()).unwrap_or_default();

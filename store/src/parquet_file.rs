@@ -9,8 +9,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Int32Type};
 use model::Table;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
-use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, Encoding, LogicalType, Type, ZstdLevel};
 use parquet::bloom_filter::Sbbf;
 use parquet::column::writer::ColumnCloseResult;
@@ -26,6 +27,7 @@ use crate::faults::Step;
 use crate::manifest::{Parquet, sync_folder};
 use crate::packed::Packed;
 use crate::shared::Shared;
+use crate::trace_index::{self, TraceIndex, Traces};
 use crate::{layout, order};
 
 /// Rows and encoded bytes of a row group: small enough to skip, large enough to compress. One compaction of a full segment
@@ -140,6 +142,8 @@ pub(crate) struct ParquetFile<'a> {
     rows: u64,
     time_min: i64,
     time_max: i64,
+    /// `None`: its rows have no trace ids.
+    traces: Option<Traces>,
 }
 
 impl<'a> ParquetFile<'a> {
@@ -152,7 +156,8 @@ impl<'a> ParquetFile<'a> {
         let (file, columns) = Columns::of(file, table, shape).map_err(io::Error::other)?;
         let (rows, time_min, time_max) = (0, i64::MAX, i64::MIN);
         let (file, group) = (Some(file), None);
-        Ok(ParquetFile { shared, table, path, temporary, file, columns, group, rows, time_min, time_max })
+        let traces = table.schema().index_of(trace_index::COLUMN).is_ok().then(Traces::default);
+        Ok(ParquetFile { shared, table, path, temporary, file, columns, group, rows, time_min, time_max, traces })
     }
 
     pub(crate) fn write(&mut self, rows: &RecordBatch) -> io::Result<()> {
@@ -161,6 +166,9 @@ impl<'a> ParquetFile<'a> {
             self.time_max = self.time_max.max(*time);
         }
         self.rows += rows.num_rows() as u64;
+        if let Some(traces) = &mut self.traces {
+            traces.add(rows);
+        }
         let group = match &mut self.group {
             Some(group) => group,
             None => {
@@ -178,6 +186,9 @@ impl<'a> ParquetFile<'a> {
     /// What is written next belongs to another row group.
     pub(crate) fn end_group(&mut self) -> io::Result<()> {
         let Some(columns) = self.group.take() else { return Ok(()) };
+        if let Some(traces) = &mut self.traces {
+            traces.end_group();
+        }
         let mut group = self.writer()?.next_row_group().map_err(io::Error::other)?;
         for column in columns {
             let chunk = column.close().map_err(io::Error::other)?;
@@ -189,6 +200,10 @@ impl<'a> ParquetFile<'a> {
     /// A row group of another file as it is.
     pub(crate) fn copy_group(&mut self, from: &Source, group: usize) -> io::Result<()> {
         self.end_group()?;
+        // Damage in it must not hold up merging: without an index a search looks in the file.
+        if self.traces.as_mut().is_some_and(|traces| from.read_traces(group, traces).is_err()) {
+            self.traces = None;
+        }
         let Source { file, metadata, time_min, time_max, .. } = from;
         (self.time_min, self.time_max) = (self.time_min.min(*time_min), self.time_max.max(*time_max));
         let columns = metadata.row_group(group).columns().iter().enumerate();
@@ -212,7 +227,8 @@ impl<'a> ParquetFile<'a> {
     /// Durable under its name, which no manifest knows yet.
     pub(crate) fn finish(mut self) -> io::Result<Parquet> {
         self.end_group()?;
-        let writer = self.file.take().ok_or_else(finished)?;
+        let mut writer = self.file.take().ok_or_else(finished)?;
+        let trace_index = self.traces.take().map(|traces| write_index(&mut writer, traces)).transpose()?;
         let file = writer.into_inner().map_err(io::Error::other)?;
         file.sync_all()?;
         let bytes = file.metadata()?.len();
@@ -228,12 +244,21 @@ impl<'a> ParquetFile<'a> {
             time_min: self.time_min,
             time_max: self.time_max,
             created_ms: layout::now_ms(),
+            trace_index,
         })
     }
 
     fn writer(&mut self) -> io::Result<&mut SerializedFileWriter<File>> {
         self.file.as_mut().ok_or_else(finished)
     }
+}
+
+/// After the last row group, where readers of Parquet find nothing to read.
+fn write_index(writer: &mut SerializedFileWriter<File>, traces: Traces) -> io::Result<TraceIndex> {
+    let (bytes, traces) = traces.encode();
+    let offset = writer.bytes_written() as u64;
+    writer.write_all(&bytes)?;
+    Ok(TraceIndex { offset, traces })
 }
 
 fn finished() -> io::Error {
@@ -323,6 +348,20 @@ impl Source {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
+        Ok(())
+    }
+
+    /// The trace ids of a group, which go into the index of another file.
+    fn read_traces(&self, group: usize, traces: &mut Traces) -> Result<(), ParquetError> {
+        let metadata = ArrowReaderMetadata::try_new(Arc::clone(&self.metadata), ArrowReaderOptions::new())?;
+        let column = ProjectionMask::columns(metadata.parquet_schema(), [trace_index::COLUMN]);
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.try_clone()?, metadata)
+            .with_row_groups(vec![group])
+            .with_projection(column);
+        for rows in reader.build()? {
+            traces.add(&rows?);
+        }
+        traces.end_group();
         Ok(())
     }
 }

@@ -4,7 +4,7 @@
 //! them. Segments are read from where the last look ended, so polling costs what is new.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use model::Table;
 use crate::hot::SegmentRows;
 use crate::layout::Layout;
 use crate::manifest::{Manifest, Segment};
+use crate::trace_index::TraceIndex;
 use crate::writer::blocking;
 use crate::{StoreError, lock};
 
@@ -49,6 +50,19 @@ pub struct ColdFile {
     /// Smallest and largest value of column `time`, both inclusive, nanoseconds.
     pub time_min: i64,
     pub time_max: i64,
+    trace_index: Option<TraceIndex>,
+}
+
+impl ColdFile {
+    /// Whether the file may hold rows of one of these traces; `false` is certain. Blocks on the disk for one or two reads of a
+    /// few kilobytes. Without an index that can be read the answer is in the rows.
+    pub fn may_hold_trace(&self, ids: &[[u8; 16]]) -> bool {
+        let Some(index) = &self.trace_index else { return true };
+        File::open(&self.path).and_then(|file| index.holds_any(&file, ids)).unwrap_or_else(|error| {
+            tracing::warn!(file.path = %self.path.display(), "could not read the trace index of {}: {error}", self.path.display());
+            true
+        })
+    }
 }
 
 impl Reader {
@@ -185,6 +199,7 @@ fn cold_files(layout: &Layout, manifest: &Manifest) -> HashMap<Table, Arc<[ColdF
             rows: file.rows,
             time_min: file.time_min,
             time_max: file.time_max,
+            trace_index: file.trace_index,
         });
     }
     tables.into_iter().map(|(table, files)| (table, files.into())).collect()

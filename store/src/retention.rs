@@ -76,6 +76,7 @@ mod tests {
                     time_min: 0,
                     time_max: (NOW_MS as i64 - age * HOUR_MS as i64) * 1_000_000,
                     created_ms: NOW_MS,
+                    trace_index: None,
                 }
             })
             .collect();

@@ -6,5 +6,6 @@ mod http;
 mod limits;
 mod read_only;
 mod sql;
+mod trace_index;
 mod traces;
 mod views;
