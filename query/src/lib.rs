@@ -14,6 +14,7 @@ mod http_sql;
 mod http_traces;
 mod metrics;
 mod moment;
+mod promoted;
 mod server;
 mod statement;
 mod stored;

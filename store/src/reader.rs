@@ -50,6 +50,9 @@ pub struct ColdFile {
     /// Smallest and largest value of column `time`, both inclusive, nanoseconds.
     pub time_min: i64,
     pub time_max: i64,
+    /// The attributes that have a column of their own, each as `attributes['key']`; '' for a column that is not used. The column's
+    /// Arrow field names the attribute under [`PROMOTED_KEY`](crate::PROMOTED_KEY).
+    pub promoted: Arc<[String]>,
     trace_index: Option<TraceIndex>,
 }
 
@@ -199,6 +202,7 @@ fn cold_files(layout: &Layout, manifest: &Manifest) -> HashMap<Table, Arc<[ColdF
             rows: file.rows,
             time_min: file.time_min,
             time_max: file.time_max,
+            promoted: Arc::clone(&file.promoted),
             trace_index: file.trace_index,
         });
     }

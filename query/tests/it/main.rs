@@ -4,6 +4,7 @@
 mod fixture;
 mod http;
 mod limits;
+mod promoted;
 mod read_only;
 mod sql;
 mod trace_index;
