@@ -57,6 +57,8 @@ pub(crate) struct Shape {
     pub(crate) effort: Effort,
     /// Columns of ids that repeat so often that a dictionary makes them smaller.
     pub(crate) repeating_ids: Vec<&'static str>,
+    /// Columns of ids that repeat in neighbouring rows: compressed they are smaller than with a dictionary.
+    pub(crate) neighbouring_ids: Vec<&'static str>,
     /// Columns of text in which every row is ''. A dictionary would compare each with the one before, at 80 ns.
     pub(crate) blank: Vec<&'static str>,
     /// Attributes with columns of their own.
@@ -87,11 +89,15 @@ impl Shape {
         };
         let is_blank = |index: usize| frames.iter().all(|frame| is_blank(frame.column(index)));
         let promotion = Promotion::choose(table, frames, before);
-        let mut shape = Shape { effort: Effort::of(rows), repeating_ids: Vec::new(), blank: Vec::new(), promotion };
+        let mut shape = Shape::plain(Effort::of(rows), promotion);
         for (index, column) in table.columns().iter().enumerate() {
             let name = column.field.name().as_str();
             match column.field.data_type() {
-                DataType::FixedSizeBinary(bytes) if repeats(index, *bytes) => shape.repeating_ids.push(name),
+                DataType::FixedSizeBinary(bytes) if repeats(index, *bytes) => match (table, name) {
+                    // Of one service and within milliseconds: sorting leaves the records of a span side by side.
+                    (Table::Logs, "span_id") => shape.neighbouring_ids.push(name),
+                    _ => shape.repeating_ids.push(name),
+                },
                 DataType::Utf8 | DataType::Dictionary(_, _) if is_blank(index) => shape.blank.push(name),
                 _ => {}
             }
@@ -102,18 +108,28 @@ impl Shape {
     /// For rows of a group that exists.
     pub(crate) fn like(table: Table, group: &RowGroupMetaData, rows: usize, promotion: Promotion) -> Shape {
         let columns = group.columns().iter();
-        let has_dictionary: HashMap<String, bool> =
-            columns.map(|column| (column.column_path().string(), column.dictionary_page_offset().is_some())).collect();
-        let mut shape = Shape { effort: Effort::of(rows), repeating_ids: Vec::new(), blank: Vec::new(), promotion };
+        let encoded: HashMap<String, (bool, bool)> = columns
+            .map(|column| {
+                let is_compressed = column.compression() != Compression::UNCOMPRESSED;
+                (column.column_path().string(), (column.dictionary_page_offset().is_some(), is_compressed))
+            })
+            .collect();
+        let mut shape = Shape::plain(Effort::of(rows), promotion);
         for column in table.columns() {
             let name = column.field.name().as_str();
-            match (column.field.data_type(), has_dictionary.get(name)) {
-                (DataType::FixedSizeBinary(_), Some(true)) => shape.repeating_ids.push(name),
-                (DataType::Utf8 | DataType::Dictionary(_, _), Some(false)) => shape.blank.push(name),
+            match (column.field.data_type(), encoded.get(name)) {
+                (DataType::FixedSizeBinary(_), Some((true, _))) => shape.repeating_ids.push(name),
+                (DataType::FixedSizeBinary(_), Some((false, true))) => shape.neighbouring_ids.push(name),
+                (DataType::Utf8 | DataType::Dictionary(_, _), Some((false, _))) => shape.blank.push(name),
                 _ => {}
             }
         }
         shape
+    }
+
+    fn plain(effort: Effort, promotion: Promotion) -> Shape {
+        let (repeating_ids, neighbouring_ids, blank) = (Vec::new(), Vec::new(), Vec::new());
+        Shape { effort, repeating_ids, neighbouring_ids, blank, promotion }
     }
 
     fn repeats(&self, column: &str) -> bool {
@@ -534,6 +550,9 @@ fn properties(table: Table, shape: &Shape, schema: &SchemaRef) -> Result<WriterP
                 properties = properties
                     .set_column_dictionary_enabled(path.clone(), false)
                     .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+            }
+            (Type::FIXED_LEN_BYTE_ARRAY, _) if shape.neighbouring_ids.contains(&name.as_str()) => {
+                properties = properties.set_column_dictionary_enabled(path, false);
             }
             // Ids are random: nothing compresses them, and a dictionary only helps those that repeat within a group.
             (Type::FIXED_LEN_BYTE_ARRAY, _) => {
