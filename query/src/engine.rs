@@ -10,6 +10,8 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{FunctionRegistry, SessionState, SessionStateBuilder};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionConfig;
 use store::Reader;
@@ -20,6 +22,7 @@ use crate::error::QueryError;
 use crate::files::OnlyStoredFiles;
 use crate::hex_ids::hex_ids;
 use crate::moment::Moment;
+use crate::promoted::BelowUnions;
 use crate::statement::only_question;
 use crate::turn::Turns;
 use crate::{Args, Limits};
@@ -58,6 +61,7 @@ impl Engine {
             .with_config(config())
             .with_runtime_env(Arc::clone(&runtime))
             .with_default_features()
+            .with_physical_optimizer_rules(rules())
             .build();
         template.register_udf(Arc::new(hex_ids()))?;
         let nothing_planned = catalog(Arc::new(Moment::new(reader.clone())), &[], None)?;
@@ -139,6 +143,13 @@ fn config() -> SessionConfig {
     parquet.enable_page_index = true;
     parquet.bloom_filter_on_read = true;
     config
+}
+
+/// Ours comes first: the others go on with what it moved.
+fn rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let mut rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = vec![Arc::new(BelowUnions)];
+    rules.extend(PhysicalOptimizer::new().rules);
+    rules
 }
 
 fn runtime(limits: &Limits) -> anyhow::Result<Arc<RuntimeEnv>> {

@@ -1,8 +1,9 @@
 //! One table as it rests: Parquet files and hot rows of one snapshot, read as one.
 //!
-//! Filters go down to both sides exactly. Files are left out by their bounds of `time`; inside a file row groups, pages and
-//! bloom filters are left out by DataFusion's Parquet source; hot rows are filtered batch by batch.
+//! Filters go down to both sides exactly. Files are left out by their bounds of `time` and by the traces they hold; inside a file
+//! row groups, pages and bloom filters are left out by DataFusion's Parquet source; hot rows are filtered batch by batch.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -31,12 +32,15 @@ use datafusion::physical_plan::union::UnionExec;
 use model::Table;
 use object_store::ObjectMeta;
 use object_store::path::Path;
-use store::ColdFile;
+use store::{ColdFile, Snapshot};
 
 use crate::bounds::Bounds;
 use crate::files;
 use crate::hex_ids::compare_bytes;
 use crate::moment::Moment;
+use crate::promoted::{self, Promoted};
+use crate::story::TraceId;
+use crate::traces::traces;
 
 /// A table of the store with ids as bytes.
 #[derive(Debug)]
@@ -73,24 +77,21 @@ impl TableProvider for StoredTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let snapshot = self.moment.snapshot(self.table).await?;
-        let question = Question::new(self.table.schema(), session, projection, filters, limit)?;
-        let files: Vec<&ColdFile> =
-            snapshot.files.iter().filter(|file| question.bounds.overlaps(file.time_min, file.time_max)).collect();
+        let question = Question::new(self.table.schema(), projection, filters, limit)?;
+        let files = question.files(&snapshot).await?;
+        let files: Vec<&ColdFile> = files.iter().map(|file| &snapshot.files[*file]).collect();
         let mut sides = Vec::new();
-        if !files.is_empty() {
-            sides.push(question.answer(cold(
-                session,
-                self.table.schema(),
-                &question.columns,
-                &files,
-                question.fetch(),
-            )?)?);
+        // Files differ in which of the attributes asked for they have as columns.
+        for (promoted, files) in by_promotion(files, &promoted::asked(&question.filters)?) {
+            let side = Side::new(&question, session, &promoted)?;
+            sides.push(side.answer(cold(session, &side, &files, question.fetch())?)?);
         }
         if !snapshot.hot.is_empty() {
-            sides.push(question.answer(hot(session, self.table.schema(), &question.columns, &snapshot.hot)?)?);
+            let side = Side::new(&question, session, &BTreeSet::new())?;
+            sides.push(side.answer(hot(session, &side, &snapshot.hot)?)?);
         }
         match sides.is_empty() {
-            true => Ok(Arc::new(EmptyExec::new(question.answer_schema(self.table.schema())?))),
+            true => Ok(Arc::new(EmptyExec::new(Arc::new(question.table.project(&question.answered)?)))),
             false => UnionExec::try_new(sides),
         }
     }
@@ -116,35 +117,75 @@ pub(crate) fn pushdown(filter: &Expr) -> TableProviderFilterPushDown {
 
 /// What one scan has to find.
 struct Question {
+    table: SchemaRef,
     bounds: Bounds,
-    /// Columns to read, as indices of the table: the answer's first, then those only the filter needs.
-    columns: Vec<usize>,
-    /// How many of `columns` belong to the answer.
-    answered: usize,
-    /// Over `columns`.
-    filter: Option<Arc<dyn PhysicalExpr>>,
+    /// `None`: any.
+    traces: Option<Arc<[TraceId]>>,
+    filters: Vec<Expr>,
+    /// Columns of the answer, as indices of the table.
+    answered: Vec<usize>,
     limit: Option<usize>,
 }
 
 impl Question {
     fn new(
-        schema: &SchemaRef,
-        session: &dyn Session,
+        table: &SchemaRef,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Question> {
-        let whole = DFSchema::try_from(Arc::clone(schema))?;
+        let whole = DFSchema::try_from(Arc::clone(table))?;
         let mut filters: Vec<Expr> = unnormalize_cols(filters.iter().cloned())
             .into_iter()
             .map(|filter| compare_bytes(filter, &whole))
             .collect::<Result<_>>()?;
         let bounds = Bounds::of(&filters);
+        let traces = traces(&filters).map(Arc::from);
         filters.extend(implied(bounds));
+        let answered = projection.cloned().unwrap_or_else(|| (0..table.fields().len()).collect());
+        Ok(Question { table: Arc::clone(table), bounds, traces, filters, answered, limit })
+    }
 
-        let mut columns = projection.cloned().unwrap_or_else(|| (0..schema.fields().len()).collect());
-        let answered = columns.len();
-        let filter = match conjunction(filters) {
+    /// The files that can hold a row of the answer, as indices of the snapshot's.
+    async fn files(&self, snapshot: &Snapshot) -> Result<Vec<usize>> {
+        let files = snapshot.files.iter().enumerate();
+        let mut files: Vec<usize> = files
+            .filter(|(_, file)| self.bounds.overlaps(file.time_min, file.time_max))
+            .map(|(index, _)| index)
+            .collect();
+        let Some(traces) = self.traces.clone() else { return Ok(files) };
+        let all = Arc::clone(&snapshot.files);
+        let look = move || {
+            files.retain(|file| all[*file].may_hold_trace(&traces));
+            files
+        };
+        tokio::task::spawn_blocking(look).await.map_err(|error| DataFusionError::External(Box::new(error)))
+    }
+
+    /// Rows after which a side may stop, when nothing is filtered.
+    fn fetch(&self) -> Option<usize> {
+        self.limit.filter(|_| self.filters.is_empty())
+    }
+}
+
+/// What one way to read has to do: files that have columns for the same attributes among those asked for, or hot rows.
+struct Side {
+    /// Of the table, then of those attributes.
+    schema: SchemaRef,
+    /// Columns to read, as indices of `schema`: the answer's first, then those only the filter needs.
+    columns: Vec<usize>,
+    /// How many of `columns` belong to the answer.
+    answered: usize,
+    /// Over `columns`.
+    filter: Option<Arc<dyn PhysicalExpr>>,
+}
+
+impl Side {
+    fn new(question: &Question, session: &dyn Session, promoted: &BTreeSet<String>) -> Result<Side> {
+        let schema = promoted::schema(&question.table, promoted);
+        let (mut columns, answered) = (question.answered.clone(), question.answered.len());
+        let filters = question.filters.iter().cloned().map(|filter| promoted::with_columns(filter, promoted));
+        let filter = match conjunction(filters.collect::<Result<Vec<_>>>()?) {
             None => None,
             Some(filter) => {
                 let mut only_filtered: Vec<usize> = filter
@@ -159,12 +200,7 @@ impl Question {
                 Some(session.create_physical_expr(filter, &read)?)
             }
         };
-        Ok(Question { bounds, columns, answered, filter, limit })
-    }
-
-    /// Rows after which a side may stop, when nothing is filtered.
-    fn fetch(&self) -> Option<usize> {
-        self.limit.filter(|_| self.filter.is_none())
+        Ok(Side { schema, columns, answered, filter })
     }
 
     /// Filters what a side read and keeps the columns of the answer.
@@ -174,10 +210,19 @@ impl Question {
         let filtered = FilterExecBuilder::new(Arc::clone(filter), read).apply_projection(kept)?.build()?;
         Ok(Arc::new(filtered))
     }
+}
 
-    fn answer_schema(&self, schema: &SchemaRef) -> Result<SchemaRef> {
-        Ok(Arc::new(schema.project(&self.columns[..self.answered])?))
+/// Files by the attributes they have columns for, among those asked for.
+fn by_promotion<'a>(
+    files: Vec<&'a ColdFile>,
+    asked: &BTreeSet<String>,
+) -> BTreeMap<BTreeSet<String>, Vec<&'a ColdFile>> {
+    let mut sides: BTreeMap<BTreeSet<String>, Vec<&ColdFile>> = BTreeMap::new();
+    for file in files {
+        let promoted = file.promoted.iter().filter(|name| asked.contains(*name)).cloned().collect();
+        sides.entry(promoted).or_default().push(file);
     }
+    sides
 }
 
 /// Bounds as plain comparisons of the column: what row groups and pages are pruned by when the filter spoke of buckets.
@@ -195,8 +240,7 @@ fn implied(bounds: Bounds) -> Vec<Expr> {
 
 fn cold(
     session: &dyn Session,
-    schema: &SchemaRef,
-    columns: &[usize],
+    side: &Side,
     files: &[&ColdFile],
     fetch: Option<usize>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
@@ -207,6 +251,7 @@ fn cold(
         runtime.object_store(files::url())?,
         runtime.cache_manager.get_file_metadata_cache(),
     );
+    let schema = &side.schema;
     let source = ParquetSource::new(Arc::clone(schema))
         .with_table_parquet_options(options)
         .with_parquet_file_reader_factory(Arc::new(reader));
@@ -217,7 +262,8 @@ fn cold(
         .with_file_groups(groups)
         .with_statistics(statistics(schema, rows, files.iter().map(|file| (file.time_min, file.time_max))))
         .with_limit(fetch)
-        .with_projection_indices(Some(columns.to_vec()))?
+        .with_expr_adapter(Some(Arc::new(Promoted)))
+        .with_projection_indices(Some(side.columns.clone()))?
         .build();
     Ok(DataSourceExec::from_data_source(config))
 }
@@ -246,17 +292,12 @@ fn statistics(schema: &SchemaRef, rows: usize, times: impl Iterator<Item = (i64,
     statistics
 }
 
-fn hot(
-    session: &dyn Session,
-    schema: &SchemaRef,
-    columns: &[usize],
-    rows: &[RecordBatch],
-) -> Result<Arc<dyn ExecutionPlan>> {
+fn hot(session: &dyn Session, side: &Side, rows: &[RecordBatch]) -> Result<Arc<dyn ExecutionPlan>> {
     let mut partitions = vec![Vec::new(); session.config().target_partitions().clamp(1, rows.len())];
     let count = partitions.len();
     for (index, batch) in rows.iter().enumerate() {
         partitions[index % count].push(batch.clone());
     }
-    let source = MemorySourceConfig::try_new(&partitions, Arc::clone(schema), Some(columns.to_vec()))?;
+    let source = MemorySourceConfig::try_new(&partitions, Arc::clone(&side.schema), Some(side.columns.clone()))?;
     Ok(DataSourceExec::from_data_source(source.with_show_sizes(false)))
 }

@@ -43,6 +43,7 @@ impl Catalog {
         let mut next = Manifest::clone(&self.current());
         change(&mut next);
         next.version += 1;
+        next.number_promotions();
         let path = self.layout.manifest();
         let stored = next
             .store(&self.layout, &self.faults)

@@ -15,6 +15,7 @@ use crate::manifest::{Parquet, Segment};
 use crate::packed::Packed;
 use crate::parquet_file::{GROUP_ROWS_MAX, ParquetFile, Shape};
 use crate::payload::Decoded;
+use crate::promotion::Promotion;
 use crate::recovery::{keep_copy, note_missing};
 use crate::shared::Shared;
 use crate::sorting::{Place, Sorting};
@@ -130,8 +131,9 @@ fn write_table(
 ) -> io::Result<()> {
     let sorting = Sorting::new(table, frames).map_err(io::Error::other)?;
     let places = sorting.places().map_err(io::Error::other)?;
+    let before = newest_promotion(shared, table);
     for (partition, mut rows) in partitions(places, layout::now_ns()) {
-        let shape = Shape::of(table, frames, rows.len());
+        let shape = Shape::of(table, frames, rows.len(), &before);
         let mut file = ParquetFile::create(shared, table, &partition.folder(table), &shape)?;
         // Groups follow each other in time and are sorted within: spans of a trace stay together.
         let groups = rows.len().div_ceil(GROUP_ROWS_MAX);
@@ -155,6 +157,14 @@ fn write_table(
         // Nothing is replaced by less than it was.
         false => Err(io::Error::other(format!("only {written} were written"))),
     }
+}
+
+/// What the file before had columns for, so that the next one mostly has the same.
+fn newest_promotion(shared: &Shared, table: Table) -> Promotion {
+    let manifest = shared.catalog.current();
+    let files = manifest.files.iter().filter(|file| file.table == table);
+    let newest = files.max_by_key(|file| file.created_ms);
+    newest.map_or_else(Promotion::default, |file| Promotion::parse(&file.promoted))
 }
 
 fn partitions(places: Vec<Place>, now_ns: i64) -> Vec<(Partition, Vec<Place>)> {

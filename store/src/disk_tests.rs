@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
+use arrow::array::{Array, AsArray};
 use model::{Signal, Table};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader, RowGroupMetaData};
 use tokio_util::sync::CancellationToken;
 
@@ -10,6 +13,7 @@ use crate::faults::plan::Act;
 use crate::faults::{Faults, Step};
 use crate::layout::{HOUR_NS, now_ns};
 use crate::maintenance::Worked;
+use crate::manifest;
 use crate::order::BATCH_ROWS;
 use crate::rows::{ids_of, spans};
 use crate::{Args, FullReason, Reader, StoreError, Writer};
@@ -280,6 +284,139 @@ async fn merging_reads_files_of_more_than_one_batch() {
     assert_eq!(groups, [4100, BATCH_ROWS as i64 + 100, 12300, 12300]);
     for group in metadata.row_groups() {
         assert!(group.columns().iter().any(|column| column.bloom_filter_offset().is_some()));
+    }
+}
+
+/// Rows in the file, after checking that each promoted attribute is in its column what it is in its map.
+fn check_promoted(path: &Path, promoted: &[String]) -> usize {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(path).unwrap()).unwrap();
+    let mut rows = 0;
+    for batch in reader.build().unwrap().map(Result::unwrap) {
+        let schema = batch.schema();
+        let columns = schema.fields().iter().zip(batch.columns());
+        let columns: Vec<_> =
+            columns.filter_map(|(field, column)| Some((field.metadata().get(crate::PROMOTED_KEY)?, column))).collect();
+        let used: Vec<_> = promoted.iter().filter(|name| !name.is_empty()).collect();
+        assert_eq!(columns.iter().map(|(name, _)| *name).collect::<Vec<_>>(), used);
+        for (name, column) in columns {
+            let (map, key) = name.strip_suffix("']").unwrap().split_once("['").unwrap();
+            let maps = batch.column_by_name(map).unwrap().as_map();
+            for row in 0..batch.num_rows() {
+                let entries = maps.value(row);
+                let (keys, values) = (entries.column(0).as_string::<i32>(), entries.column(1).as_string::<i32>());
+                let entry = (0..entries.len()).find(|entry| keys.value(*entry) == key);
+                let in_map = entry.filter(|entry| values.is_valid(*entry)).map(|entry| values.value(entry));
+                let column = column.as_string::<i32>();
+                assert_eq!(column.is_valid(row).then(|| column.value(row)), in_map, "{name} of row {row}");
+            }
+        }
+        rows += batch.num_rows();
+    }
+    rows
+}
+
+/// What a version without promoted columns and trace indexes left behind.
+fn make_old(folder: &Path, path: &Path) {
+    let file = std::fs::File::open(path).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+    let own: Vec<usize> = (0..Table::Spans.columns().len()).collect();
+    let rows: Vec<_> = reader.map(|rows| rows.unwrap().project(&own).unwrap()).collect();
+    let mut writer = ArrowWriter::try_new(std::fs::File::create(path).unwrap(), rows[0].schema(), None).unwrap();
+    rows.iter().for_each(|rows| writer.write(rows).unwrap());
+    writer.close().unwrap();
+    let manifest = folder.join("telemetry/manifest.json");
+    let mut named: serde_json::Value = serde_json::from_str(&manifest::text(&manifest)).unwrap();
+    for file in named["files"].as_array_mut().unwrap() {
+        if path.ends_with(file["path"].as_str().unwrap()) {
+            let file = file.as_object_mut().unwrap();
+            file.remove("promotion");
+            file.remove("trace_index");
+        }
+    }
+    std::fs::write(&manifest, named.to_string()).unwrap();
+}
+
+#[tokio::test]
+async fn promoted_attributes_survive_merging_of_files_that_differ_in_them() {
+    let mut store = Store::open().await;
+    let now = this_hour_ns() + HOUR_NS / 2;
+    let mut count = 0;
+    // Large groups are copied, small ones sorted together; the last large one has most rows and decides.
+    let large = BATCH_ROWS as u64 + 100;
+    for (file, rows) in [large, large, large + 4100, 4100, 4100, 4100, 4100, 4100].into_iter().enumerate() {
+        let spans = spans(&(count..count + rows).map(|id| (now - id as i64, id)).collect::<Vec<_>>());
+        let of_file = if file == 1 { "only.here" } else { "elsewhere" };
+        let spans = crate::rows::with_attributes(spans, |row| {
+            let pair = |key: &str, value: usize| (key.to_owned(), Some(value.to_string()));
+            let mut pairs = vec![pair("http.route", row % 7), pair(of_file, row % 3)];
+            pairs.extend((row % 2 == 0).then(|| ("empty".to_owned(), None)));
+            pairs
+        });
+        store.writer.reserve(Signal::Traces, 100).unwrap().append(vec![spans]).await.unwrap();
+        count += rows;
+        while store.writer.status().file_rows < count {
+            store.compact().await.unwrap();
+        }
+        if file == 0 {
+            let old = store.reader.snapshot(Table::Spans).await.unwrap().files[0].clone();
+            assert!(old.promoted.contains(&"attributes['http.route']".to_owned()), "{:?}", old.promoted);
+            check_promoted(&old.path, &old.promoted);
+            store.writer.close().await.unwrap();
+            make_old(store.folder.path(), &old.path);
+            store = store.restart().await;
+            let old = store.reader.snapshot(Table::Spans).await.unwrap().files[0].clone();
+            assert_eq!((check_promoted(&old.path, &[]), old.promoted.len()), (rows as usize, 0));
+        }
+    }
+    assert_eq!(store.writer.status().merges, 1);
+    let file = store.reader.snapshot(Table::Spans).await.unwrap().files[0].clone();
+    assert!(file.promoted.contains(&"attributes['elsewhere']".to_owned()), "{:?}", file.promoted);
+    assert_eq!(check_promoted(&file.path, &file.promoted), count as usize);
+    assert_eq!(store.ids().await, (0..count).collect::<Vec<_>>());
+    assert!(file.may_hold_trace(&[trace_of(1)]) && !file.may_hold_trace(&[trace_of(1_000_000)]));
+}
+
+/// As [`spans`] makes them: ten spans a trace.
+fn trace_of(id: u64) -> [u8; 16] {
+    u128::from(id / 10).to_be_bytes()
+}
+
+#[tokio::test]
+async fn a_file_knows_its_traces_whether_rows_were_sorted_or_copied() {
+    let store = Store::open().await;
+    let now = this_hour_ns() + HOUR_NS / 2;
+    let mut count = 0;
+    for rows in [BATCH_ROWS as u64 + 100, 4100, 4100, 4100, 4100, 4100, 4100, 4100] {
+        let spans = spans(&(count..count + rows).map(|id| (now - id as i64, id)).collect::<Vec<_>>());
+        store.writer.reserve(Signal::Traces, 100).unwrap().append(vec![spans]).await.unwrap();
+        count += rows;
+        while store.writer.status().file_rows < count {
+            store.compact().await.unwrap();
+        }
+        let files = store.reader.snapshot(Table::Spans).await.unwrap().files;
+        let holding = |id| files.iter().filter(|file| file.may_hold_trace(&[trace_of(id)])).count();
+        assert!((0..count).step_by(10).all(|id| holding(id) >= 1));
+        assert_eq!(holding(count + 1_000_000), 0);
+    }
+    assert_eq!(store.writer.status().merges, 1);
+}
+
+#[tokio::test]
+async fn without_a_trace_index_that_can_be_read_any_trace_may_be_in_a_file() {
+    let store = Store::open().await;
+    store.append_and_seal(1).await;
+    store.compact().await.unwrap();
+    let file = || async { store.reader.snapshot(Table::Spans).await.unwrap().files[0].clone() };
+    let (here, elsewhere) = ([trace_of(1)], [trace_of(1_000_000)]);
+    assert_eq!([file().await.may_hold_trace(&here), file().await.may_hold_trace(&elsewhere)], [true, false]);
+    let manifest = store.folder.path().join("telemetry/manifest.json");
+    let named = manifest::text(&manifest);
+    // What an older version wrote, and an index that is not where it should be.
+    let (_, index) = named.split_once("\"trace_index\":").unwrap();
+    let index = &index[..=index.find('}').unwrap()];
+    for damaged in ["null", "{\"offset\":4,\"traces\":1}"] {
+        std::fs::write(&manifest, named.replace(index, damaged)).unwrap();
+        assert!(file().await.may_hold_trace(&elsewhere), "{damaged}");
     }
 }
 

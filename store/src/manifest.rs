@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use model::{Signal, Table};
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use crate::StoreError;
 use crate::elsewhere::{Copies, Elsewhere};
 use crate::faults::{Faults, Step};
 use crate::layout::{self, Layout};
+use crate::trace_index::TraceIndex;
 
 /// Another number: written by a version this one does not understand.
 const FORMAT: u32 = 1;
@@ -31,6 +33,9 @@ pub(crate) struct Manifest {
     /// Oldest first, within each signal.
     pub(crate) segments: Vec<Segment>,
     pub(crate) files: Vec<Parquet>,
+    /// What `promotion` of a file counts in: most files have the same.
+    #[serde(default)]
+    promotions: Vec<Vec<String>>,
     /// No longer part of the data; deleted when no query can be using them.
     pub(crate) replaced: Vec<Replaced>,
     #[serde(default)]
@@ -77,6 +82,16 @@ pub(crate) struct Parquet {
     pub(crate) created_ms: u64,
     #[serde(default, skip_serializing_if = "Elsewhere::is_nowhere")]
     pub(crate) elsewhere: Elsewhere,
+    /// `None`: its rows belong to no traces, or an older version wrote it; then who looks for a trace looks in the file.
+    #[serde(default)]
+    pub(crate) trace_index: Option<TraceIndex>,
+    /// The attribute in each of its columns for promoted ones, as SQL spells it; '' where there is none. An older version had no
+    /// such columns.
+    #[serde(skip)]
+    pub(crate) promoted: Arc<[String]>,
+    /// The place of `promoted` among those of the manifest.
+    #[serde(default)]
+    pub(crate) promotion: Option<usize>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -91,9 +106,9 @@ pub(crate) struct Replaced {
 
 impl Manifest {
     pub(crate) fn empty() -> Manifest {
-        let (segments, files, replaced) = (Vec::new(), Vec::new(), Vec::new());
+        let (segments, files, promotions, replaced) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let copies = Copies::default();
-        Manifest { format: FORMAT, version: 0, next_segment: 1, segments, files, replaced, copies }
+        Manifest { format: FORMAT, version: 0, next_segment: 1, segments, files, promotions, replaced, copies }
     }
 
     /// `None`: there is none.
@@ -106,11 +121,38 @@ impl Manifest {
         };
         let damaged = |detail| StoreError::Damaged { path: path.clone(), detail };
         let bytes = checked(&bytes).map_err(damaged)?;
-        let manifest: Manifest = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+        let mut manifest: Manifest = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+        manifest.tell_promotions().map_err(damaged)?;
         match manifest.format {
             FORMAT => Ok(Some(manifest)),
             other => Err(damaged(format!("its format is {other}, this version reads {FORMAT}"))),
         }
+    }
+
+    /// Names what each file has promoted by a number.
+    pub(crate) fn number_promotions(&mut self) {
+        self.promotions.clear();
+        for file in &mut self.files {
+            let known = self.promotions.iter().position(|known| **known == *file.promoted);
+            file.promotion = (!file.promoted.is_empty()).then(|| {
+                known.unwrap_or_else(|| {
+                    self.promotions.push(file.promoted.to_vec());
+                    self.promotions.len() - 1
+                })
+            });
+        }
+    }
+
+    /// The other way round.
+    fn tell_promotions(&mut self) -> Result<(), String> {
+        let shared: Vec<Arc<[String]>> =
+            self.promotions.iter().map(|promoted| Arc::from(promoted.as_slice())).collect();
+        for file in &mut self.files {
+            let Some(number) = file.promotion else { continue };
+            let promoted = shared.get(number).ok_or_else(|| format!("it lacks promotion {number}"))?;
+            file.promoted = Arc::clone(promoted);
+        }
+        Ok(())
     }
 
     /// Replaces the file. An error leaves the old one in place, except [`Unsure`](Stored::Unsure).
@@ -188,6 +230,12 @@ fn checked(bytes: &[u8]) -> Result<&[u8], String> {
     Ok(manifest)
 }
 
+/// The manifest in the file at `path` without its checksum, as an older version wrote it: to be changed and written back.
+#[cfg(test)]
+pub(crate) fn text(path: &std::path::Path) -> String {
+    String::from_utf8(checked(&fs::read(path).unwrap()).unwrap().to_vec()).unwrap()
+}
+
 /// What became of a manifest that was renamed into place.
 pub(crate) enum Stored {
     Durable,
@@ -198,6 +246,42 @@ pub(crate) enum Stored {
 /// Makes names in a folder durable.
 pub(crate) fn sync_folder(path: &std::path::Path) -> io::Result<()> {
     File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faults::Faults;
+
+    #[test]
+    fn what_files_have_promoted_is_written_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(folder.path()).unwrap();
+        fs::create_dir_all(layout.root()).unwrap();
+        let file = |key: &str| Parquet {
+            table: Table::Logs,
+            path: String::new(),
+            rows: 1,
+            bytes: 1,
+            time_min: 0,
+            time_max: 0,
+            created_ms: 0,
+            elsewhere: Default::default(),
+            trace_index: None,
+            promoted: if key.is_empty() { Arc::default() } else { Arc::from([format!("attributes['{key}']")]) },
+            promotion: None,
+        };
+        let mut manifest = Manifest::empty();
+        manifest.files = ["route", "", "status", "route", "status"].map(file).to_vec();
+        manifest.number_promotions();
+        manifest.store(&layout, &Faults::default()).unwrap();
+        let written = fs::read_to_string(layout.manifest()).unwrap();
+        assert_eq!(written.matches("route").count(), 1, "{written}");
+        assert_eq!(Manifest::load(&layout).unwrap(), Some(manifest));
+        fs::write(layout.manifest(), text(&layout.manifest()).replace("\"promotion\":1", "\"promotion\":2")).unwrap();
+        let error = Manifest::load(&layout).unwrap_err().to_string();
+        assert!(error.contains("it lacks promotion 2"), "{error}");
+    }
 }
 
 mod signal_name {

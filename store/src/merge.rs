@@ -10,6 +10,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::interleave_record_batch;
 use arrow::row::Rows;
 use model::{Batch, Table};
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
@@ -21,6 +22,7 @@ use crate::maintenance::{Stop, Worked, discard};
 use crate::manifest::{Manifest, Parquet};
 use crate::order::{BATCH_ROWS, Order};
 use crate::parquet_file::{GROUP_BYTES_LARGE, GROUP_ROWS_LARGE, GROUP_ROWS_MAX, ParquetFile, Shape, Source};
+use crate::promotion::Promotion;
 use crate::shared::Shared;
 use crate::{StoreError, lock};
 
@@ -176,7 +178,11 @@ fn write(shared: &Shared, stop: &Stop, files: &[Parquet]) -> Result<Parquet, Fai
     let pieces = plan(groups);
     let rows = files.iter().map(|file| file.rows as usize).sum();
     let group = sources.iter().find_map(|source| source.metadata.row_groups().first());
-    let shape = group.map_or_else(|| Shape::of(table, &[], rows), |group| Shape::like(table, group, rows));
+    let promotion = promotion(files);
+    let shape = match group {
+        Some(group) => Shape::like(table, group, rows, promotion),
+        None => Shape::of(table, &[], rows, &promotion),
+    };
     shared.faults.at(Step::WriteMerged)?;
     let mut output = ParquetFile::create(shared, table, folder(&files[0].path), &shape)?;
     for piece in &pieces {
@@ -185,7 +191,8 @@ fn write(shared: &Shared, stop: &Stop, files: &[Parquet]) -> Result<Parquet, Fai
                 stop.check()?;
                 let source = &sources[*file];
                 source.check(*group).map_err(|error| source.failure(error))?;
-                output.copy_group(source, *group)?;
+                let derived = output.derive(source, *group).map_err(|error| source.failure(error))?;
+                output.copy_group(source, *group, derived)?;
             }
             Piece::Sort(groups) => sort(stop, table, &sources, groups, &mut output)?,
         }
@@ -201,6 +208,16 @@ fn write(shared: &Shared, stop: &Stop, files: &[Parquet]) -> Result<Parquet, Fai
             Err(io::Error::other(format!("{wanted} rows became {rows}")).into())
         }
     }
+}
+
+/// The promoted attributes that most rows of these files have: their groups are copied with those columns.
+fn promotion(files: &[Parquet]) -> Promotion {
+    let mut rows: BTreeMap<&[String], u64> = BTreeMap::new();
+    for file in files {
+        *rows.entry(&file.promoted).or_default() += file.rows;
+    }
+    let most = rows.into_iter().max_by_key(|(_, rows)| *rows);
+    most.map_or_else(Promotion::default, |(promoted, _)| Promotion::parse(promoted))
 }
 
 /// Merges sorted groups in one pass, holding one batch of each.
@@ -267,8 +284,11 @@ impl<'a> Input<'a> {
         let metadata = metadata.map_err(failure)?;
         let file = source.file.try_clone().map_err(|error| source.failure(error))?;
         let batch_rows = (bytes / row_bytes(source.metadata.row_group(group))).clamp(1, BATCH_ROWS as u64) as usize;
+        // Promoted attributes are in their maps too, and the other file may have columns for others.
+        let own = ProjectionMask::roots(metadata.parquet_schema(), 0..table.columns().len());
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
             .with_row_groups(vec![group])
+            .with_projection(own)
             .with_batch_size(batch_rows)
             .build()
             .map_err(failure)?;
@@ -298,7 +318,7 @@ impl<'a> Input<'a> {
 }
 
 /// What a row of `group` takes decoded, at least 1. A page counts a text that repeats once; every row of a batch has it again.
-fn row_bytes(group: &RowGroupMetaData) -> u64 {
+pub(crate) fn row_bytes(group: &RowGroupMetaData) -> u64 {
     let decoded = |column: &ColumnChunkMetaData| {
         column.uncompressed_size().max(column.unencoded_byte_array_data_bytes().unwrap_or(0))
     };
@@ -331,6 +351,9 @@ mod tests {
                 time_max: 0,
                 created_ms,
                 elsewhere: Default::default(),
+                trace_index: None,
+                promoted: Default::default(),
+                promotion: None,
             })
             .collect();
         let selected = select(&manifest, NOW_MS, &HashSet::new()).unwrap_or_default();

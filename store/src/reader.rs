@@ -4,7 +4,7 @@
 //! them. Segments are read from where the last look ended, so polling costs what is new.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use model::Table;
 use crate::hot::SegmentRows;
 use crate::layout::Layout;
 use crate::manifest::{Manifest, Parquet, Segment};
+use crate::trace_index::TraceIndex;
 use crate::writer::blocking;
 use crate::{StoreError, lock};
 
@@ -49,12 +50,27 @@ pub struct ColdFile {
     /// Smallest and largest value of column `time`, both inclusive, nanoseconds.
     pub time_min: i64,
     pub time_max: i64,
+    /// The attributes that have a column of their own, each as `attributes['key']`; '' for a column that is not used. The column's
+    /// Arrow field names the attribute under [`PROMOTED_KEY`](crate::PROMOTED_KEY).
+    pub promoted: Arc<[String]>,
+    trace_index: Option<TraceIndex>,
 }
 
 impl ColdFile {
     pub(crate) fn of(layout: &Layout, file: &Parquet) -> ColdFile {
-        let Parquet { bytes, rows, time_min, time_max, .. } = *file;
-        ColdFile { path: layout.path(&file.path), bytes, rows, time_min, time_max }
+        let Parquet { bytes, rows, time_min, time_max, trace_index, .. } = *file;
+        let promoted = Arc::clone(&file.promoted);
+        ColdFile { path: layout.path(&file.path), bytes, rows, time_min, time_max, promoted, trace_index }
+    }
+
+    /// Whether the file may hold rows of one of these traces; `false` is certain. Blocks on the disk for one or two reads of a
+    /// few kilobytes. Without an index that can be read the answer is in the rows.
+    pub fn may_hold_trace(&self, ids: &[[u8; 16]]) -> bool {
+        let Some(index) = &self.trace_index else { return true };
+        File::open(&self.path).and_then(|file| index.holds_any(&file, ids)).unwrap_or_else(|error| {
+            tracing::warn!(file.path = %self.path.display(), "could not read the trace index of {}: {error}", self.path.display());
+            true
+        })
     }
 }
 

@@ -128,6 +128,9 @@ mod tests {
                     time_max: (NOW_MS as i64 - age * HOUR_MS as i64) * 1_000_000,
                     created_ms: NOW_MS,
                     elsewhere: Default::default(),
+                    trace_index: None,
+                    promoted: Default::default(),
+                    promotion: None,
                 }
             })
             .collect();

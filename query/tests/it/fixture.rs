@@ -1,5 +1,6 @@
 //! A folder with telemetry in it, and the ways to ask about it.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model::{Signal, Table};
@@ -72,6 +73,21 @@ impl Fixture {
         }
         stop.cancel();
         compacting.await.unwrap().unwrap();
+    }
+
+    /// Another query node over the same folder.
+    pub(crate) async fn reopen(&mut self) {
+        self.engine = Engine::open(&args(&self.folder, Limits::default())).await.unwrap();
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The Parquet files of a table.
+    pub(crate) async fn files(&self, table: Table) -> Vec<PathBuf> {
+        let snapshot = Reader::open(self.folder.path()).unwrap().snapshot(table).await.unwrap();
+        snapshot.files.iter().map(|file| file.path.clone()).collect()
     }
 
     /// Rows as JSON objects, one a line.

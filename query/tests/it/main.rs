@@ -4,7 +4,9 @@
 mod fixture;
 mod http;
 mod limits;
+mod promoted;
 mod read_only;
 mod sql;
+mod trace_index;
 mod traces;
 mod views;

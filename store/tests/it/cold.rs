@@ -9,6 +9,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Encoding;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::serialized_reader::ReadOptionsBuilder;
+use store::PROMOTED_KEY;
 
 use crate::{Store, now_ns, rows, segments, until};
 
@@ -54,6 +55,34 @@ fn keys(rows: &RecordBatch) -> Vec<(String, String, i64)> {
     };
     let times = rows.column_by_name("time").unwrap().as_primitive::<TimestampNanosecondType>();
     (0..rows.num_rows()).map(|row| (text("service", row), text("name", row), times.value(row))).collect()
+}
+
+#[tokio::test]
+async fn frequent_attributes_have_a_column_and_stay_in_their_map() {
+    let store = Store::open(|args| args.segment_bytes_max = 1).await;
+    let spans = rows::spans(&(0..500).map(|id| (now_ns(), id)).collect::<Vec<_>>());
+    let routes = |row: usize| vec![("http.route".to_owned(), Some(format!("/{}", row % 5)))];
+    store.append(vec![rows::with_attributes(spans, routes)]).await.unwrap();
+    until("compaction", || store.writer.status().file_rows == 500).await;
+    let snapshot = store.snapshot(Table::Spans).await;
+    for file in snapshot.files.iter() {
+        let used: Vec<_> = file.promoted.iter().filter(|name| !name.is_empty()).collect();
+        assert_eq!(used, ["attributes['http.route']"], "ids are in every row and never twice");
+        let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(&file.path).unwrap()).unwrap();
+        let column =
+            builder.schema().fields().iter().find(|field| field.metadata().contains_key(PROMOTED_KEY)).unwrap();
+        assert_eq!((column.name().as_str(), &column.metadata()[PROMOTED_KEY]), ("promoted_01", used[0]));
+        // The same columns in every file, so that others read many as one.
+        assert_eq!(builder.schema().fields().len(), Table::Spans.columns().len() + 16);
+        for rows in builder.build().unwrap().map(Result::unwrap) {
+            let routes = rows.column_by_name("promoted_01").unwrap().as_string::<i32>();
+            let maps = rows.column_by_name("attributes").unwrap().as_map();
+            assert!(
+                (0..rows.num_rows())
+                    .all(|row| maps.value(row).column(1).as_string::<i32>().value(1) == routes.value(row))
+            );
+        }
+    }
 }
 
 fn check_encoding(path: &std::path::Path) {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BooleanArray, FixedSizeBinaryArray, Float64Array, Int32Array, Int64Array, ListArray, MapArray,
-    RecordBatch, StringArray, StructArray, TimestampNanosecondArray, UInt32Array, UInt64Array, cast::AsArray,
-    new_empty_array,
+    MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder, StructArray, TimestampNanosecondArray,
+    UInt32Array, UInt64Array, cast::AsArray, new_empty_array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Int32Type};
@@ -22,6 +22,25 @@ pub(crate) fn table(table: Table, rows: &[(i64, u64)]) -> Batch {
     let columns = fields.map(|field| column(field.name(), field.data_type(), rows)).collect();
     let rows = RecordBatch::try_new(table.schema().clone(), columns).unwrap();
     Batch::new(table, rows).unwrap()
+}
+
+/// Rows with these in column `attributes` after the id, by number of the row.
+pub(crate) fn with_attributes(rows: Batch, attributes: impl Fn(usize) -> Vec<(String, Option<String>)>) -> Batch {
+    let table = rows.table();
+    let numbers = ids(rows.rows());
+    let index = table.schema().index_of("attributes").unwrap();
+    let names = MapFieldNames { entry: "entries".to_owned(), key: "key".to_owned(), value: "value".to_owned() };
+    let mut maps = MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new());
+    for (row, id) in numbers.iter().enumerate() {
+        for (key, value) in [("id".to_owned(), Some(id.to_string()))].into_iter().chain(attributes(row)) {
+            maps.keys().append_value(key);
+            maps.values().append_option(value);
+        }
+        maps.append(true).unwrap();
+    }
+    let mut columns = rows.into_rows().columns().to_vec();
+    columns[index] = Arc::new(maps.finish());
+    Batch::new(table, RecordBatch::try_new(table.schema().clone(), columns).unwrap()).unwrap()
 }
 
 fn column(name: &str, data_type: &DataType, rows: &[(i64, u64)]) -> ArrayRef {
