@@ -32,6 +32,8 @@ pub(super) struct Reading<'a> {
     /// Since there is no room.
     full: Option<Instant>,
     paused: bool,
+    /// Something was read while paused: of a partition that came to us since, and is not.
+    stray: bool,
     stop: CancellationToken,
 }
 
@@ -43,7 +45,7 @@ impl<'a> Reading<'a> {
         stop: CancellationToken,
     ) -> Reading<'a> {
         let (in_hand, unadmitted) = (JoinSet::new(), VecDeque::new());
-        Reading { consumer, keeper, in_hand, in_hand_max, unadmitted, full: None, paused: false, stop }
+        Reading { consumer, keeper, in_hand, in_hand_max, unadmitted, full: None, paused: false, stray: false, stop }
     }
 
     /// Until stopped. An error is one that only a new consumer mends.
@@ -83,7 +85,7 @@ impl<'a> Reading<'a> {
             }
         };
         let seat = self.consumer.context();
-        self.paused = false; // not of a partition that has just come to us
+        self.stray = self.paused;
         let Some(topic) = seat.topic(message.topic()) else { return Ok(()) };
         if let Some(begun) = seat.begin((topic.signal, message.partition()), message.offset()) {
             self.unadmitted.push_back((begun, message));
@@ -115,13 +117,13 @@ impl<'a> Reading<'a> {
     }
 
     fn pause(&mut self, pause: bool) -> anyhow::Result<()> {
-        if pause == self.paused {
+        if pause == self.paused && !(pause && self.stray) {
             return Ok(());
         }
         let ours = self.consumer.assignment().context("could not ask for our partitions")?;
         let done = if pause { self.consumer.pause(&ours) } else { self.consumer.resume(&ours) };
         done.context("could not pause reading, or go on with it")?;
-        self.paused = pause;
+        (self.paused, self.stray) = (pause, false);
         self.keeper.account.is_paused(pause);
         Ok(())
     }
@@ -144,6 +146,7 @@ impl<'a> Reading<'a> {
         };
         let _ = tokio::time::timeout(time_max, finished).await;
         self.keeper.account.has_in_hand(0);
+        self.keeper.account.is_paused(false);
         self.consumer.context().drop_all(self.consumer);
     }
 }
