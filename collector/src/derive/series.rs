@@ -13,6 +13,8 @@ const NS_PER_MS: u64 = 1_000_000;
 
 /// What separates the parts of a key.
 const SEPARATOR: char = '\0';
+/// Names longer than this, bytes, are told apart by their beginning: a series is kept for as long as it comes.
+const TEXT_BYTES_MAX: usize = 256;
 
 /// Series by the values of their attributes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -78,11 +80,18 @@ impl<V: Default> Table<V> {
 /// Writes the parts of a key one after the other.
 pub(super) fn write_key<'a>(key: &mut String, parts: impl IntoIterator<Item = &'a str>) {
     key.clear();
-    for part in parts {
-        // It would read as two parts.
-        key.extend(part.chars().filter(|letter| *letter != SEPARATOR));
+    for part in parts.into_iter().map(shortened) {
+        match part.contains(SEPARATOR) {
+            // It would read as two parts.
+            true => key.extend(part.split(SEPARATOR)),
+            false => key.push_str(part),
+        }
         key.push(SEPARATOR);
     }
+}
+
+pub(super) fn shortened(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
 }
 
 pub(super) fn parts(key: &str) -> impl Iterator<Item = &str> {
@@ -165,6 +174,9 @@ mod tests {
         let mut key = String::from("old");
         write_key(&mut key, ["shop", "", "a\0b"]);
         assert_eq!(parts(&key).collect::<Vec<_>>(), ["shop", "", "ab"]);
+        let long = "é".repeat(1000);
+        write_key(&mut key, [&*long, "b"]);
+        assert_eq!(parts(&key).collect::<Vec<_>>(), [&long[..TEXT_BYTES_MAX], "b"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use model::ids::{SpanId, TraceId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::series::{Clock, Histogram, Table, write_key};
+use super::series::{Clock, Histogram, Table, shortened, write_key};
 use crate::spans::Spans;
 
 pub(super) const ATTRIBUTES: [&str; 4] = ["client", "server", "connection_type", FAILED];
@@ -106,7 +106,7 @@ impl Graph {
         for row in 0..spans.len() {
             let service = spans.service(row);
             let side = || Side {
-                service: service.into(),
+                service: shortened(service).into(),
                 duration_ns: spans.duration_ns(row),
                 failed: spans.status(row) == "Error",
             };
@@ -115,11 +115,11 @@ impl Graph {
                 _ if service.is_empty() => {}
                 "Client" | "Producer" => {
                     if let Some(name) = first_of(spans, row, &DATABASE_ATTRIBUTES) {
-                        let (client, server) = (side(), Side { service: name.into(), ..side() });
+                        let (client, server) = (side(), Side { service: shortened(name).into(), ..side() });
                         self.edge(Some(&client), Some(&server), "", DATABASE, limits, clock);
                         continue;
                     }
-                    let peer = first_of(spans, row, &PEER_ATTRIBUTES).map(Box::from);
+                    let peer = first_of(spans, row, &PEER_ATTRIBUTES).map(|name| shortened(name).into());
                     let client = Client { side: side(), is_producer: kind == "Producer", peer, paired: false };
                     self.client(key(spans.trace_id(row), spans.span_id(row)), client, limits, clock);
                 }
