@@ -30,8 +30,8 @@ const SAMPLE_ENTRIES: usize = 64 << 10;
 /// near the limit must not come and go.
 const SHARE_MIN: usize = 6;
 const SHARE_KEPT_MIN: usize = 3;
-/// What one column, and all together, may take, estimated bytes a row. Identifiers in every row would cost more.
-const COLUMN_BYTES_MAX: f64 = 0.75;
+/// What one column, and all together, may take, estimated bytes a row: a hundred values in every row fit, identifiers do not.
+const COLUMN_BYTES_MAX: f64 = 1.25;
 const BYTES_MAX: f64 = 4.0;
 /// A longer name or value is text for people, not to filter by, bytes.
 const KEY_BYTES_MAX: usize = 128;

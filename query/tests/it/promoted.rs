@@ -1,6 +1,6 @@
 //! Frequent attributes are columns inside a file, and nobody who asks can tell but by the time it takes.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use model::Signal;
 
@@ -115,4 +115,39 @@ async fn a_column_is_read_instead_of_the_map_where_there_is_one() {
     assert!(groups.contains("projection=[get_field(attributes"), "the scan itself reads the attribute: {groups}");
     let analyzed = fixture.rows("EXPLAIN ANALYZE SELECT name FROM spans WHERE attributes['status'] = '999'").await;
     assert!(analyzed.contains("row_groups_pruned_statistics=3 total → 0 matched"), "{analyzed}");
+}
+
+#[tokio::test]
+#[ignore = "a measurement: cargo test --release -p query -- --ignored --nocapture what_an_attribute_costs"]
+async fn what_an_attribute_costs_as_a_column_and_in_the_map() {
+    const REQUESTS: i64 = 100;
+    let mut fixture = Fixture::empty().await;
+    for number in 0..REQUESTS {
+        let span = |id: u8| {
+            let attributes: Vec<(&'static str, &'static str)> = (0..10_u8)
+                .map(|key| (&*format!("key.{key}").leak(), &*format!("value {}", id % 50 + key).leak()))
+                .collect();
+            Span { id: id + 1, name: "work", start_ms: number, attributes: attributes.leak(), ..SPAN }
+        };
+        let spans: Vec<Span> = (0..200).map(span).collect();
+        fixture.append(Signal::Traces, &request(&[("worker", &spans)])).await;
+    }
+    fixture.compact().await;
+    let manifest = fixture.folder().join("telemetry/manifest.json");
+    for with in ["as a column", "in the map"] {
+        if with == "in the map" {
+            let mut named: serde_json::Value = serde_json::from_slice(&std::fs::read(&manifest).unwrap()).unwrap();
+            for file in named["files"].as_array_mut().unwrap() {
+                file["promotion"] = serde_json::Value::Null;
+            }
+            std::fs::write(&manifest, named.to_string()).unwrap();
+            fixture.reopen().await;
+        }
+        let sql = "SELECT count(*) FROM spans WHERE attributes['key.9'] = 'value 10'";
+        for attempt in ["first", "second"] {
+            let started = Instant::now();
+            assert_eq!(fixture.number(sql).await, 4 * REQUESTS);
+            println!("{attempt} count, the attribute {with}: {:.1?} for {} spans", started.elapsed(), REQUESTS * 200);
+        }
+    }
 }
