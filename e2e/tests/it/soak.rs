@@ -35,9 +35,13 @@ async fn what_was_acknowledged_is_in_the_store_and_in_each_sink_once() -> anyhow
     let time = Duration::from_secs(seconds);
     let kafka = Kafka::from_testbed().await?;
     let clickhouse = ClickHouse::from_testbed().await?;
-    let refuse_repeats = "--refuse-repeats".to_owned();
-    let mut second = Receiver::new(vec![refuse_repeats.clone()])?;
-    let mut third = Receiver::new([vec![refuse_repeats], kafka.as_source().to_vec()].concat())?;
+    // What a kill makes the first send again, they have already.
+    let folder = tempfile::tempdir()?;
+    let processors = folder.path().join("processors.toml");
+    std::fs::write(&processors, "[processors.repeats]\nwindow_seconds = 3600\n")?;
+    let processors = format!("--processors={}", processors.display());
+    let mut second = Receiver::new(vec![processors.clone()])?;
+    let mut third = Receiver::new([vec![processors], kafka.as_source().to_vec()].concat())?;
     let settings = [
         "--segment-age-max-ms=2000".to_owned(),
         "--sink-retry-max-ms=2000".to_owned(),
