@@ -74,7 +74,7 @@ impl Bucket {
     async fn upload(&self, piece: &Piece) -> Result<String, Failure> {
         let large = piece.file.bytes >= self.part_bytes as u64;
         let _turn = if large { Some(self.turn.lock().await) } else { None };
-        upload::upload(&*self.client, &piece.file, &self.at(&piece.name), self.part_bytes).await
+        upload::upload(&*self.client, &piece.file.path, piece.file.bytes, &self.at(&piece.name), self.part_bytes).await
     }
 
     async fn delete(&self, names: &[String]) -> anyhow::Result<()> {

@@ -7,7 +7,6 @@ use axum::body::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
 use sha2::{Digest, Sha256};
-use store::ColdFile;
 
 /// Parts under way at once: one is sent while the next is read.
 const PARTS_MAX: usize = 2;
@@ -23,23 +22,24 @@ pub(super) enum Failure {
     Write(#[from] object_store::Error),
 }
 
-/// Its SHA-256, hexadecimal. What a broken upload leaves in parts is removed, or left to the rule of the bucket for incomplete uploads
+/// The SHA-256, hexadecimal, of the file of `bytes`. What a broken upload leaves in parts is removed, or left to the rule of the bucket for incomplete uploads
 /// when the far end is away.
 pub(super) async fn upload(
     client: &dyn ObjectStore,
-    file: &ColdFile,
+    file: &std::path::Path,
+    bytes: u64,
     to: &Path,
     part_bytes: usize,
 ) -> Result<String, Failure> {
-    let mut reading = Reading::open(&file.path, part_bytes).await?;
+    let mut reading = Reading::open(file, part_bytes).await?;
     let first = reading.part().await?;
     if first.len() < part_bytes {
-        reading.check(file)?;
+        reading.check(bytes)?;
         client.put(to, first.into()).await?;
     } else {
         let mut parts = WriteMultipart::new_with_chunk_size(client.put_multipart(to).await?, part_bytes);
         let sent = send(&mut reading, first, &mut parts).await;
-        if let Err(error) = sent.and_then(|()| Ok(reading.check(file)?)) {
+        if let Err(error) = sent.and_then(|()| Ok(reading.check(bytes)?)) {
             // The upload has failed, whatever becomes of this.
             let _ = parts.abort().await;
             return Err(error);
@@ -47,8 +47,8 @@ pub(super) async fn upload(
         parts.finish().await?;
     }
     let there = client.head(to).await?.size;
-    if there != file.bytes {
-        let source = format!("{} bytes became {there}", file.bytes).into();
+    if there != bytes {
+        let source = format!("{bytes} bytes became {there}").into();
         return Err(object_store::Error::Generic { store: "copy", source }.into());
     }
     Ok(format!("{:x}", reading.digest.finalize()))
@@ -96,24 +96,26 @@ impl Reading {
     }
 
     /// Whether all of it was read.
-    fn check(&self, file: &ColdFile) -> io::Result<()> {
-        match self.bytes == file.bytes {
+    fn check(&self, bytes: u64) -> io::Result<()> {
+        match self.bytes == bytes {
             true => Ok(()),
-            false => Err(io::Error::other(format!("it has {} bytes instead of {}", self.bytes, file.bytes))),
+            false => Err(io::Error::other(format!("it has {} bytes instead of {bytes}", self.bytes))),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use object_store::memory::InMemory;
 
     use super::*;
 
-    fn file(folder: &std::path::Path, content: &[u8]) -> ColdFile {
+    fn file(folder: &std::path::Path, content: &[u8]) -> PathBuf {
         let path = folder.join("a file");
         std::fs::write(&path, content).unwrap();
-        ColdFile { path, bytes: content.len() as u64, rows: 1, time_min: 0, time_max: 0 }
+        path
     }
 
     async fn check(file_bytes: usize) {
@@ -121,7 +123,7 @@ mod tests {
         let content: Vec<u8> = (0..file_bytes).map(|at| (at % 251) as u8).collect();
         let file = file(folder.path(), &content);
         let (client, to) = (InMemory::new(), Path::from("spans/date=2026-11-30/hour=08/1.parquet"));
-        let digest = upload(&client, &file, &to, 100).await.unwrap();
+        let digest = upload(&client, &file, file_bytes as u64, &to, 100).await.unwrap();
         assert_eq!(client.get(&to).await.unwrap().bytes().await.unwrap(), content, "{file_bytes}");
         assert_eq!(digest, format!("{:x}", Sha256::digest(&content)));
     }
@@ -138,11 +140,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (client, to) = (InMemory::new(), Path::from("a"));
         for content in [&[0; 10][..], &[0; 1000]] {
-            let whole = file(folder.path(), content);
-            let longer = ColdFile { bytes: whole.bytes + 1, ..whole.clone() };
-            let gone = ColdFile { path: "/nowhere/at/all".into(), ..whole };
-            for file in [longer, gone] {
-                let failure = upload(&client, &file, &to, 100).await.unwrap_err();
+            let (cut, bytes) = (file(folder.path(), content), content.len() as u64);
+            for (file, bytes) in [(cut, bytes + 1), ("/nowhere/at/all".into(), bytes)] {
+                let failure = upload(&client, &file, bytes, &to, 100).await.unwrap_err();
                 assert!(matches!(failure, Failure::Read(_)), "{failure:?}");
                 assert!(client.head(&to).await.is_err());
             }
