@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
+use arrow::array::AsArray;
 use model::Table;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
@@ -31,6 +32,16 @@ async fn collector(kafka: &Kafka, more: &[&str]) -> TestCollector {
 /// One span a message.
 fn message(number: u64) -> Vec<u8> {
     traces(vec![recent_span(number)]).encode_to_vec()
+}
+
+/// Of the messages that a collector has kept.
+async fn numbers(collector: &TestCollector) -> BTreeSet<u64> {
+    let rows = collector.rows(Table::Spans).await;
+    let ids = rows.iter().flat_map(|rows| {
+        let ids = rows.column_by_name("span_id").expect("spans have ids").as_fixed_size_binary();
+        ids.iter().flatten().map(|id| u64::from_be_bytes(id.try_into().expect("eight bytes")) - 1).collect::<Vec<_>>()
+    });
+    ids.collect()
 }
 
 /// What /health says of a topic.
@@ -170,6 +181,7 @@ async fn no_offset_is_committed_while_the_store_refuses() {
 }
 
 #[tokio::test]
+#[ignore = "a rebalance takes seconds and cores: deploy/testbed/collector-tests runs it on Apache Kafka"]
 async fn a_store_that_is_full_again_and_again_is_waited_for() {
     let kafka = Kafka::start(1).await;
     // Segments of a few messages, and a log of a few segments: it is full until compaction has made room.
@@ -223,7 +235,8 @@ async fn a_broker_that_is_away_is_waited_for() {
 }
 
 #[tokio::test]
-async fn collectors_of_a_group_share_the_partitions_and_keep_everything_once() {
+#[ignore = "a rebalance takes seconds and cores: deploy/testbed/collector-tests runs it on Apache Kafka"]
+async fn collectors_of_a_group_share_the_partitions_and_keep_everything() {
     let kafka = Kafka::start(4).await;
     // One topic: what is shared evenly is the partitions of all topics together.
     let topics = format!("--kafka-in-topics=traces={},logs=,metrics=", kafka.name("spans"));
@@ -245,16 +258,18 @@ async fn collectors_of_a_group_share_the_partitions_and_keep_everything_once() {
     })
     .await;
     send(40).await;
-    eventually("both read", async || one.count(Table::Spans).await + other.count(Table::Spans).await == 80).await;
-    assert_eq!(other.count(Table::Spans).await, 20);
+    // What a collector had not committed when its partition left is kept by the other as well.
+    eventually("both read", async || &numbers(&one).await | &numbers(&other).await == (0..80).collect()).await;
+    assert!(numbers(&other).await.len() >= 20);
     one.stopped().await;
     send(40).await;
-    eventually("the other goes on alone", async || other.count(Table::Spans).await == 60).await;
+    eventually("the other goes on alone", async || numbers(&other).await.is_superset(&(80..120).collect())).await;
     eventually("all of it is committed", async || kafka.committed("spans").await == [30; 4]).await;
     other.stopped().await;
 }
 
 #[tokio::test]
+#[ignore = "a rebalance takes seconds and cores: deploy/testbed/collector-tests runs it on Apache Kafka"]
 async fn a_partition_that_left_while_there_was_no_room_is_read_when_it_comes_back() {
     let kafka = Kafka::start(2).await;
     let topics = format!("--kafka-in-topics=traces={},logs=,metrics=", kafka.name("spans"));
@@ -284,6 +299,7 @@ async fn a_partition_that_left_while_there_was_no_room_is_read_when_it_comes_bac
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a rebalance takes seconds and cores: deploy/testbed/collector-tests runs it on Apache Kafka"]
 async fn a_collector_that_is_killed_under_load_loses_nothing() {
     let kafka = Kafka::start(2).await;
     // Whatever is durable gets there, a second time after a crash maybe.
