@@ -27,7 +27,7 @@ pub struct Args {
     #[command(flatten)]
     pub access: Access,
 
-    /// TOML file with a table [processors]: what is changed, masked, dropped or sampled between arrival and log. A [processors] in
+    /// TOML file with a table `[processors]`: what is changed, masked, dropped or sampled between arrival and log. A `[processors]` in
     /// faultline.toml means that file; without either everything is kept as it came. Read at the start
     #[arg(long, env = "FAULTLINE_PROCESSORS", value_name = "FILE")]
     pub processors: Option<PathBuf>,

@@ -45,8 +45,8 @@ const LOOKS_A_WAIT: u32 = 4;
 #[derive(clap::Args, Clone, Debug)]
 #[group(skip)]
 pub struct Args {
-    /// TOML file with a table [tail-sampling]: which traces the sinks send on, decided when a trace has had time to be whole. A
-    /// [tail-sampling] in faultline.toml means that file; without either all of them. The store keeps all in any case. Read at the start
+    /// TOML file with a table `[tail-sampling]`: which traces the sinks send on, decided when a trace has had time to be whole. A
+    /// `[tail-sampling]` in faultline.toml means that file; without either all of them. The store keeps all in any case. Read at the start
     #[arg(long, env = "FAULTLINE_TAIL_SAMPLING", value_name = "FILE")]
     pub tail_sampling: Option<PathBuf>,
 }
