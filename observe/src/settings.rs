@@ -5,7 +5,7 @@ use std::path::PathBuf;
 #[derive(clap::Args, Clone, Debug)]
 #[group(skip)] // a command holds several structs of this name
 pub struct Args {
-    /// Collector that receives our own telemetry (OTLP over gRPC), e.g. http://127.0.0.1:4317 or https://collector.shop:4317. It
+    /// Collector that receives our own telemetry (OTLP over gRPC), e.g. `http://127.0.0.1:4317` or `https://collector.shop:4317`. It
     /// need not be up. None by default: a part that runs alone keeps to itself, so that a store holds what was sent to it and
     /// nothing else;
     /// `up` names its own collector.
