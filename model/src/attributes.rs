@@ -100,7 +100,11 @@ impl Attributes {
         while let Some(field) = message.next()? {
             if field.number == number {
                 let (key, value) = value::read_key_value(field.message()?)?;
-                self.keys.push(key);
+                // As it will read: two keys that are no text may become the same one.
+                match key.is_ascii() {
+                    true => self.keys.push(key),
+                    false => self.keys.push(String::from_utf8_lossy(key).as_bytes()),
+                }
                 self.letters.push(match value {
                     Some(value) => value::write_text(value, self.values.open())?,
                     None => letter::ABSENT,

@@ -228,3 +228,11 @@ fn a_truncated_request_names_the_byte() {
         format!("malformed protobuf at byte 2: {} bytes announced, {} there", body.len() - 2, body.len() - 3)
     );
 }
+
+#[test]
+fn keys_that_are_no_text_and_read_alike_are_one() {
+    let (_, body) = include_bytes!("../../../fuzz/seeds/protobuf/keys-that-become-one").split_first().unwrap();
+    let first = encode_protobuf(Signal::Logs, &decode_protobuf(Signal::Logs, body).unwrap().batches);
+    let second = encode_protobuf(Signal::Logs, &decode_protobuf(Signal::Logs, &first).unwrap().batches);
+    assert_eq!(first, second);
+}
