@@ -6,15 +6,16 @@
 //! restarts; `counts` keeps the books around both. `durations` remembers traces for the points of histograms, which have no place of their own
 //! for them.
 
+pub mod channel;
 pub mod context;
 pub mod db;
 pub mod http;
-mod parent;
+pub mod tls;
 
-mod channel;
 mod counts;
 mod delivery;
 mod durations;
+mod parent;
 mod queue;
 mod runtime;
 mod settings;

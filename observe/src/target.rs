@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use rustls::ClientConfig;
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
 
-use crate::{Args, channel};
+use crate::{Args, channel, tls::Files};
 
 pub(crate) struct Target {
     pub(crate) endpoint: String,
@@ -18,7 +18,13 @@ pub(crate) struct Target {
 impl Target {
     pub(crate) fn new(endpoint: &str, args: &Args) -> anyhow::Result<Target> {
         let headers = parse(args.otlp_headers.as_deref().unwrap_or_default())?;
-        Ok(Target { endpoint: endpoint.to_owned(), headers, tls: channel::tls(endpoint, args)? })
+        let files = Files {
+            settings: "--otlp",
+            roots: args.otlp_certificate.as_deref(),
+            certificate: args.otlp_client_certificate.as_deref(),
+            key: args.otlp_client_key.as_deref(),
+        };
+        Ok(Target { endpoint: endpoint.to_owned(), headers, tls: channel::tls(endpoint, files)? })
     }
 }
 

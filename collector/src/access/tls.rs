@@ -2,15 +2,14 @@
 //!
 //! Cryptography is ring's, named here: the embedded broker links a second provider, and rustls picks none when there are two.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
+use observe::tls::{certificates, private_key, roots};
+use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
 use crate::access::reload::Reload;
@@ -64,8 +63,7 @@ impl Files {
     fn config(&self) -> anyhow::Result<ServerConfig> {
         let provider: Arc<CryptoProvider> = Arc::new(ring::default_provider());
         let chain = certificates(&self.certificate)?;
-        let key = PrivateKeyDer::from_pem_file(&self.key)
-            .with_context(|| format!("could not read a PEM private key from {}", self.key.display()))?;
+        let key = private_key(&self.key)?;
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .context("ring speaks no version of TLS")?;
@@ -83,20 +81,4 @@ impl Files {
         config.alpn_protocols = PROTOCOLS.iter().map(|name| name.to_vec()).collect();
         Ok(config)
     }
-}
-
-fn roots(path: &Path) -> anyhow::Result<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        roots.add(certificate).with_context(|| format!("{} has a certificate nobody can trust", path.display()))?;
-    }
-    Ok(roots)
-}
-
-fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    let wrong = || format!("could not read PEM certificates from {}", path.display());
-    let found = CertificateDer::pem_file_iter(path).with_context(wrong)?;
-    let found = found.collect::<Result<Vec<_>, _>>().with_context(wrong)?;
-    ensure!(!found.is_empty(), "{} has no CERTIFICATE section; it has to be PEM", path.display());
-    Ok(found)
 }

@@ -6,6 +6,8 @@ use std::path::Path;
 use anyhow::{Context, anyhow, bail, ensure};
 use serde::Deserialize;
 
+use crate::processors::config::Pattern;
+
 /// Everything that can be declared, in the words it is declared in.
 pub const EXAMPLE: &str = include_str!("example.toml");
 
@@ -77,6 +79,7 @@ pub(super) struct Attribute {
     pub(super) equals: Option<String>,
     #[serde(default)]
     pub(super) one_of: Vec<String>,
+    pub(super) matches: Option<Pattern>,
     pub(super) min: Option<f64>,
     pub(super) max: Option<f64>,
 }

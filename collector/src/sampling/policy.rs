@@ -8,6 +8,7 @@ use model::ids::TraceId;
 
 use super::config::{self, Attribute, Rule, Share, Status};
 use crate::access::rate::Rate;
+use crate::processors::config::Pattern;
 use crate::spans::Spans;
 
 /// Mixed into the id: whoever sampled by the id alone before us has left no ids that this would treat alike.
@@ -176,6 +177,7 @@ impl Attribute {
         let number = || text.parse::<f64>();
         self.equals.as_ref().is_none_or(|wanted| wanted == text)
             && (self.one_of.is_empty() || self.one_of.iter().any(|wanted| wanted == text))
+            && self.matches.as_ref().is_none_or(|Pattern(pattern)| pattern.is_match(text))
             && self.min.is_none_or(|min| number().is_ok_and(|number| number >= min))
             && self.max.is_none_or(|max| number().is_ok_and(|number| number <= max))
     }
@@ -263,6 +265,8 @@ mod tests {
             (r#"{ attribute = { key = "tenant", equals = "gold" } }"#, true),
             (r#"{ attribute = { key = "tenant", one_of = ["silver", "gold"] } }"#, true),
             (r#"{ attribute = { key = "tenant", equals = "silver" } }"#, false),
+            (r#"{ attribute = { key = "tenant", matches = "^g.ld$" } }"#, true),
+            (r#"{ attribute = { key = "tenant", matches = "^old$" } }"#, false),
             (r#"{ attribute = { key = "code", min = 500, max = 599 } }"#, true),
             (r#"{ attribute = { key = "code", min = 504 } }"#, false),
             (r#"{ attribute = { key = "tenant", min = 0 } }"#, false),

@@ -1,6 +1,10 @@
 //! Settings of all sinks; each sink's own are with it.
 
+use std::path::PathBuf;
 use std::time::Duration;
+
+use anyhow::bail;
+use observe::tls::{Files, is_https};
 
 use super::pace::Pace;
 use super::{bucket, clickhouse, kafka, otlp};
@@ -21,6 +25,18 @@ pub struct Args {
     /// One call to a far end, seconds; beyond it the answer is as good as lost and the call is made again
     #[arg(long, env = "FAULTLINE_SINK_TIMEOUT_SECONDS", default_value_t = 30)]
     pub sink_timeout_seconds: u64,
+
+    /// PEM file of the certificates that sinks at `https://` addresses are trusted by; those that this machine trusts when not set
+    #[arg(long, env = "FAULTLINE_SINK_CERTIFICATE")]
+    pub sink_certificate: Option<PathBuf>,
+
+    /// PEM file of our certificate, for sinks at `https://` addresses that ask for one
+    #[arg(long, env = "FAULTLINE_SINK_CLIENT_CERTIFICATE")]
+    pub sink_client_certificate: Option<PathBuf>,
+
+    /// PEM file of the key that proves that this certificate is ours
+    #[arg(long, env = "FAULTLINE_SINK_CLIENT_KEY")]
+    pub sink_client_key: Option<PathBuf>,
 
     #[command(flatten)]
     pub clickhouse: clickhouse::Args,
@@ -43,6 +59,16 @@ impl Args {
         Ok(same && kafka::topics(&self.kafka.kafka_out_topics)?.values().any(|our| our == topic))
     }
 
+    /// How sinks at `https://` addresses are met. Of those in the clear nothing is read.
+    pub(super) fn tls(&self) -> Files<'_> {
+        Files {
+            settings: "--sink",
+            roots: self.sink_certificate.as_deref(),
+            certificate: self.sink_client_certificate.as_deref(),
+            key: self.sink_client_key.as_deref(),
+        }
+    }
+
     pub(super) fn timeout(&self) -> Duration {
         Duration::from_secs(self.sink_timeout_seconds.max(1))
     }
@@ -58,6 +84,14 @@ impl Args {
     fn retry_max(&self) -> Duration {
         Duration::from_millis(self.sink_retry_max_ms).max(self.retry_min())
     }
+}
+
+/// Whether an address is one of HTTP's. What a client makes of another it would say only when it is first needed.
+pub(super) fn is_http(url: &str) -> anyhow::Result<()> {
+    if !url.starts_with("http://") && !is_https(url) {
+        bail!("{url} is neither http://host:port nor https://host:port");
+    }
+    Ok(())
 }
 
 /// The defaults and these words, as clap fills them in.

@@ -202,11 +202,11 @@ fn sinks(args: &Args) -> anyhow::Result<Vec<Sink>> {
     let timeout = args.timeout();
     let mut sinks = Vec::new();
     if let Some(url) = &args.clickhouse.clickhouse_url {
-        let sink = ClickHouse::new(url, &args.clickhouse, timeout);
+        let sink = ClickHouse::new(url, &args.clickhouse, args.tls(), timeout);
         sinks.push(Sink::ClickHouse(sink.context("the settings of the ClickHouse sink make no sense")?));
     }
     if let Some(url) = &args.otlp.otlp_out_url {
-        let sink = Otlp::new(url, &args.otlp, timeout);
+        let sink = Otlp::new(url, &args.otlp, args.tls(), timeout);
         sinks.push(Sink::Otlp(sink.context("the settings of the OTLP sink make no sense")?));
     }
     if let Some(servers) = &args.kafka.kafka_out_servers {

@@ -10,9 +10,11 @@ use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, Response};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 const BODY_BYTES_MAX: usize = 64 << 20;
 
@@ -113,6 +115,10 @@ impl Drop for FarEnd {
     }
 }
 
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
 /// The way to a far end: it can be closed for a while, and whoever is under way can be cut off.
 pub(crate) struct Way {
     pub(crate) address: SocketAddr,
@@ -122,17 +128,33 @@ pub(crate) struct Way {
 
 impl Way {
     pub(crate) async fn to(far: SocketAddr) -> Way {
+        Way::laid(None, far).await
+    }
+
+    /// TLS ends on the way.
+    pub(crate) async fn secured(tls: TlsAcceptor, far: SocketAddr) -> Way {
+        Way::laid(Some(tls), far).await
+    }
+
+    async fn laid(tls: Option<TlsAcceptor>, far: SocketAddr) -> Way {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let (open, seen) = watch::channel(true);
         let serving = tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
-                let mut seen = seen.clone();
+            while let Ok((near, _)) = listener.accept().await {
+                let (mut seen, tls) = (seen.clone(), tls.clone());
                 if !*seen.borrow_and_update() {
                     continue;
                 }
                 tokio::spawn(async move {
                     let Ok(mut far) = TcpStream::connect(far).await else { return };
+                    let mut near: Box<dyn Duplex> = match tls {
+                        None => Box::new(near),
+                        Some(tls) => match tls.accept(near).await {
+                            Ok(near) => Box::new(near),
+                            Err(_) => return,
+                        },
+                    };
                     tokio::select! {
                         _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
                         _ = seen.changed() => {}

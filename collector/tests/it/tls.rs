@@ -10,15 +10,19 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tonic::Code;
 
-use crate::harness::{TRACES, TestCollector, call_over, eventually, framed, request, request_over, span, traces};
+use crate::far_end::{FakeClickHouse, Way};
+use crate::harness::{
+    TRACES, TestCollector, call_over, eventually, framed, post, recent_span, request, request_over, span, traces,
+};
 
 const PROTOBUF: [(&str, &str); 1] = [("content-type", "application/x-protobuf")];
 
@@ -79,6 +83,22 @@ impl Authority {
         config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
         TlsConnector::from(Arc::new(config))
     }
+}
+
+/// The files of `Authority::settings`, as a server that asks clients for a certificate.
+fn acceptor(authority: &Authority, name: &str) -> TlsAcceptor {
+    let provider = Arc::new(ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority.path("root.pem")).expect("a certificate")).expect("a root");
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
+    let chain = vec![CertificateDer::from_pem_file(authority.path(&format!("{name}.pem"))).expect("a certificate")];
+    let key = PrivateKeyDer::from_pem_file(authority.path(&format!("{name}.key"))).expect("a key");
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring speaks TLS")
+        .with_client_cert_verifier(verifier.expect("it has roots"))
+        .with_single_cert(chain, key);
+    TlsAcceptor::from(Arc::new(config.expect("they fit")))
 }
 
 async fn started(settings: &[String]) -> TestCollector {
@@ -184,4 +204,65 @@ async fn a_renewed_certificate_is_used_without_a_restart() {
     eventually("the new one is shown", async || is_let_in(&new.client(None, "http/1.1"), collector.http).await).await;
     assert!(!is_let_in(&old.client(None, "http/1.1"), collector.http).await);
     collector.stopped().await;
+}
+
+#[tokio::test]
+async fn sinks_trust_whom_they_are_told_to_and_prove_who_they_are() {
+    let authority = Authority::new();
+    authority.sign("server", "localhost");
+    authority.sign("agent", "agent.example");
+    let file = |name: &str| authority.path(name).display().to_string();
+    let mut settings = authority.settings("server");
+    settings.push(format!("--otlp-tls-client-ca={}", file("root.pem")));
+    let far = started(&settings).await;
+    let clickhouse = FakeClickHouse::start().await;
+    let way = Way::secured(acceptor(&authority, "server"), clickhouse.server.address).await;
+
+    for (protocol, port) in [("grpc", far.grpc), ("http", far.http)] {
+        let before = far.count(Table::Spans).await;
+        let near = started(&[
+            format!("--otlp-out-url=https://localhost:{}", port.port()),
+            format!("--otlp-out-protocol={protocol}"),
+            "--otlp-out-wait-max-ms=1".to_owned(),
+            format!("--clickhouse-url=https://localhost:{}", way.address.port()),
+            "--clickhouse-wait-max-ms=1".to_owned(),
+            "--clickhouse-compression=none".to_owned(),
+            format!("--sink-certificate={}", file("root.pem")),
+            format!("--sink-client-certificate={}", file("agent.pem")),
+            format!("--sink-client-key={}", file("agent.key")),
+        ])
+        .await;
+        let body = traces((0..3).map(recent_span).collect()).encode_to_vec();
+        assert_eq!(post(near.http, "/v1/traces", &PROTOBUF, &body).await.status, 200);
+        let wanted = before + near.count(Table::Spans).await;
+        eventually("they are there", async || far.count(Table::Spans).await == wanted).await;
+        eventually("they are in ClickHouse", async || clickhouse.rows("otel_traces") == wanted).await;
+        near.stopped().await;
+    }
+    far.stopped().await;
+}
+
+#[tokio::test]
+async fn a_sink_that_nobody_vouches_for_gets_nothing() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    stranger.sign("server", "localhost");
+    let far = started(&stranger.settings("server")).await;
+    let near = started(&[
+        format!("--otlp-out-url=https://localhost:{}", far.grpc.port()),
+        "--otlp-out-wait-max-ms=1".to_owned(),
+        format!("--sink-certificate={}", authority.path("root.pem").display()),
+    ])
+    .await;
+    let body = traces(vec![recent_span(1)]).encode_to_vec();
+    assert_eq!(post(near.http, "/v1/traces", &PROTOBUF, &body).await.status, 200, "receiving goes on");
+    eventually("it says why", async || {
+        let (_, health) = near.health().await;
+        health["sinks"]
+            .as_array()
+            .is_some_and(|sinks| sinks.iter().any(|sink| sink.to_string().contains("invalid peer certificate")))
+    })
+    .await;
+    assert_eq!(far.count(Table::Spans).await, 0);
+    near.stopped().await;
+    far.stopped().await;
 }

@@ -6,9 +6,11 @@ use anyhow::Context;
 use axum::body::Bytes;
 use axum::http::uri::PathAndQuery;
 use model::Signal;
+use observe::channel;
+use observe::tls::Files;
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::metadata::MetadataMap;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Request, Status};
 
 use super::args::{Args, Compression};
@@ -23,10 +25,9 @@ pub(super) struct Grpc {
 }
 
 impl Grpc {
-    pub(super) fn new(url: &str, args: &Args, timeout: Duration) -> anyhow::Result<Grpc> {
-        let endpoint = Endpoint::from_shared(url.to_owned()).with_context(|| format!("{url} is no address"))?;
-        // It connects when it is first needed, and again whenever it has to.
-        let channel = endpoint.connect_timeout(timeout).connect_lazy();
+    pub(super) fn new(url: &str, args: &Args, tls: Files<'_>, timeout: Duration) -> anyhow::Result<Grpc> {
+        let tls = channel::tls(url, tls)?;
+        let channel = channel::channel(url, tls, timeout).with_context(|| format!("{url} is no address"))?;
         let mut client = tonic::client::Grpc::new(channel);
         if args.otlp_out_compression == Compression::Gzip {
             client = client.send_compressed(CompressionEncoding::Gzip);

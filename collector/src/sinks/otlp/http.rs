@@ -9,6 +9,7 @@ use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use flate2::write::GzEncoder;
 use model::Signal;
+use observe::tls::{Files, is_https};
 use reqwest::redirect::Policy;
 
 use super::args::{Args, Compression};
@@ -23,14 +24,18 @@ pub(super) struct Http {
 }
 
 impl Http {
-    pub(super) fn new(url: &str, args: &Args, timeout: Duration) -> anyhow::Result<Http> {
+    pub(super) fn new(url: &str, args: &Args, tls: Files<'_>, timeout: Duration) -> anyhow::Result<Http> {
         let mut headers: HeaderMap = args.headers()?.into_iter().collect();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
         let compression = args.otlp_out_compression;
         if compression == Compression::Gzip {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
-        let client = reqwest::Client::builder()
+        let mut client = reqwest::Client::builder();
+        if is_https(url) {
+            client = client.use_preconfigured_tls(tls.config()?);
+        }
+        let client = client
             .default_headers(headers)
             .user_agent(concat!("faultline/", env!("CARGO_PKG_VERSION")))
             .redirect(Policy::none())

@@ -8,7 +8,7 @@ mod retry;
 
 use std::time::Duration;
 
-use anyhow::bail;
+use observe::tls::Files;
 use store::{Handover, Portion};
 
 pub(super) use args::Args;
@@ -17,6 +17,7 @@ use args::Protocol;
 use grpc::Grpc;
 use http::Http;
 
+use super::args::is_http;
 use super::requests::{Size, requests};
 use super::{Address, Failure, Parcel, Sent};
 
@@ -33,13 +34,11 @@ enum Client {
 }
 
 impl Otlp {
-    pub(super) fn new(url: &str, args: &Args, timeout: Duration) -> anyhow::Result<Otlp> {
-        if !url.starts_with("http://") {
-            bail!("{url} is not http://host:port; put a proxy that speaks TLS in between for https");
-        }
+    pub(super) fn new(url: &str, args: &Args, tls: Files<'_>, timeout: Duration) -> anyhow::Result<Otlp> {
+        is_http(url)?;
         let client = match args.otlp_out_protocol {
-            Protocol::Grpc => Client::Grpc(Grpc::new(url, args, timeout)?),
-            Protocol::Http => Client::Http(Http::new(url, args, timeout)?),
+            Protocol::Grpc => Client::Grpc(Grpc::new(url, args, tls, timeout)?),
+            Protocol::Http => Client::Http(Http::new(url, args, tls, timeout)?),
         };
         Ok(Otlp { client, size: args.size(), portion: args.portion() })
     }
