@@ -18,6 +18,7 @@ mod gate;
 mod grpc;
 mod http;
 mod incoming;
+mod kafka_client;
 mod kafka_in;
 mod media;
 mod notice;

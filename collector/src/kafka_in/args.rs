@@ -1,6 +1,7 @@
 //! Settings of Kafka in.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use model::Signal;
@@ -15,6 +16,10 @@ pub struct Args {
     /// Kafka brokers to read telemetry from, host:port separated by commas; none when not set
     #[arg(long, env = "FAULTLINE_KAFKA_IN_SERVERS")]
     pub kafka_in_servers: Option<String>,
+
+    /// File that says how these brokers are reached, by TLS or SASL: librdkafka's settings, key=value a line, as of kcat -F
+    #[arg(long, env = "FAULTLINE_KAFKA_IN_CONFIG", value_name = "FILE")]
+    pub kafka_in_config: Option<PathBuf>,
 
     /// Names of topics, where they are not otlp_spans, otlp_logs and otlp_metrics; e.g. traces=shop.otlp_spans. A signal without
     /// a name is not read: metrics=

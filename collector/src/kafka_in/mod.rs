@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{Consumer, StreamConsumer};
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +25,7 @@ pub(crate) use account::{Account, Progress, TopicProgress};
 pub use args::Args;
 
 use crate::collector::Collector;
+use crate::kafka_client;
 use crate::sinks::{self, Pace};
 use args::Topic;
 use dead_letters::DeadLetters;
@@ -71,12 +72,7 @@ impl KafkaIn {
                 bail!("--kafka-out-servers sends to {}, which is read from: it would go round for ever", topic.name);
             }
         }
-        let mut client = ClientConfig::new();
-        client
-            .set("bootstrap.servers", servers)
-            .set("client.id", "faultline")
-            .set("reconnect.backoff.max.ms", "1000")
-            .set_log_level(RDKafkaLogLevel::Critical); // an outage is logged once, by whoever meets it
+        let client = kafka_client::config(servers, args.kafka_in_config.as_deref())?;
         let dead_letters = DeadLetters::new(&client, &args.kafka_in_dead_letter_topic)?;
         let account = Arc::new(Account::new(servers, &topics, args.kafka_in_messages_max));
         let group = args.kafka_in_group.clone();

@@ -4,19 +4,23 @@
 //! for longer than it waits, a message may be there twice.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
 use model::Signal;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::ClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::util::Timeout;
 use store::{Handover, Portion};
+use tracing::debug;
 
 use super::requests::{Size, requests};
 use super::{Address, Failure, Parcel, Sent};
+use crate::kafka_client;
 
 #[derive(clap::Args, Clone, Debug)]
 #[group(skip)]
@@ -24,6 +28,10 @@ pub struct Args {
     /// Kafka brokers that get all telemetry too, host:port separated by commas; none when not set
     #[arg(long, env = "FAULTLINE_KAFKA_OUT_SERVERS")]
     pub kafka_out_servers: Option<String>,
+
+    /// File that says how these brokers are reached, by TLS or SASL: librdkafka's settings, key=value a line, as of kcat -F
+    #[arg(long, env = "FAULTLINE_KAFKA_OUT_CONFIG", value_name = "FILE")]
+    pub kafka_out_config: Option<PathBuf>,
 
     /// Names of topics, where they are not otlp_spans, otlp_logs and otlp_metrics; e.g. traces=shop.otlp_spans
     #[arg(long, env = "FAULTLINE_KAFKA_OUT_TOPICS", value_delimiter = ',', value_name = "SIGNAL=TOPIC,…")]
@@ -50,33 +58,51 @@ const RECORD_BYTES: usize = 1024;
 pub(crate) struct Kafka {
     config: ClientConfig,
     /// Replaced when it has met an error that is final for it.
-    producer: Mutex<FutureProducer>,
+    producer: Mutex<FutureProducer<Heard>>,
+    heard: Heard,
     topics: HashMap<Signal, String>,
     size: Size,
     portion: Portion,
 }
 
+/// Why brokers were not reached, in the words of the client: a message that waits for them only says that it waited too long.
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<String>>);
+
+impl Heard {
+    fn reason(&self) -> MutexGuard<'_, String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientContext for Heard {
+    fn error(&self, error: KafkaError, reason: &str) {
+        debug!("{error}: {reason}");
+        // It follows what is wrong with each.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            *self.reason() = reason.to_owned();
+        }
+    }
+}
+
 impl Kafka {
     pub(super) fn new(servers: &str, args: &Args, timeout: Duration) -> anyhow::Result<Kafka> {
         let topics = topics(&args.kafka_out_topics)?;
-        let mut config = ClientConfig::new();
+        let mut config = kafka_client::config(servers, args.kafka_out_config.as_deref())?;
         config
-            .set("bootstrap.servers", servers)
-            .set("client.id", "faultline")
             .set("enable.idempotence", "true")
             .set("compression.type", "lz4")
             // One message at a time is in hand: nothing would come that is worth waiting for.
             .set("linger.ms", "0")
             .set("message.max.bytes", (args.kafka_out_bytes_max + RECORD_BYTES).max(1000).to_string())
-            .set("message.timeout.ms", timeout.as_millis().to_string())
-            .set("reconnect.backoff.max.ms", "1000")
-            .set_log_level(RDKafkaLogLevel::Critical); // an outage is logged once, by whoever meets it
-        let producer: FutureProducer = config.create().context("could not make a Kafka producer")?;
+            .set("message.timeout.ms", timeout.as_millis().to_string());
+        let heard = Heard::default();
+        let producer = config.create_with_context(heard.clone()).context("could not make a Kafka producer")?;
         let size = Size { rows_max: args.kafka_out_rows_max, bytes_max: args.kafka_out_bytes_max };
         let rows = args.kafka_out_rows_max as u64;
         let wait_max = Duration::from_millis(args.kafka_out_wait_max_ms);
         let portion = Portion { rows_min: rows, wait_max, rows_max: rows, bytes_max: BYTES_MAX };
-        Ok(Kafka { config, producer: Mutex::new(producer), topics, size, portion })
+        Ok(Kafka { config, producer: Mutex::new(producer), heard, topics, size, portion })
     }
 
     pub(super) fn portion(&self) -> Portion {
@@ -112,12 +138,17 @@ impl Kafka {
                 let reason = format!("there is no topic {topic}; create it, or name another with --kafka-out-topics");
                 Err(Failure::later(reason))
             }
+            Some(RDKafkaErrorCode::MessageTimedOut) => {
+                let heard = self.heard.reason();
+                let why = if heard.is_empty() { error.to_string() } else { heard.clone() };
+                Err(Failure::later(why))
+            }
             _ => Err(Failure::later(error)),
         }
     }
 
     fn replace(&self) {
-        if let Ok(producer) = self.config.create::<FutureProducer>() {
+        if let Ok(producer) = self.config.create_with_context(self.heard.clone()) {
             *self.producer.lock().unwrap_or_else(PoisonError::into_inner) = producer;
         }
     }

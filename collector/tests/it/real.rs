@@ -69,6 +69,52 @@ async fn kafka_gets_every_span_as_otlp() {
     collector.stopped().await;
 }
 
+#[tokio::test]
+#[ignore = "needs Apache Kafka: deploy/testbed/kafka runs it"]
+async fn kafka_lets_in_who_has_the_password_in_both_directions() {
+    let given = |name: &str| std::env::var(name).expect("deploy/testbed/kafka sets it");
+    let (servers, config) = (given("FAULTLINE_TEST_KAFKA_SASL_SERVERS"), given("FAULTLINE_TEST_KAFKA_SASL_CONFIG"));
+    let topic = topic(&kafka()).await;
+    let out = |config: &str| {
+        vec![
+            format!("--kafka-out-servers={servers}"),
+            format!("--kafka-out-topics=traces={topic}"),
+            format!("--kafka-out-config={config}"),
+            "--sink-timeout-seconds=5".to_owned(),
+        ]
+    };
+    let started = async |settings: Vec<String>| {
+        TestCollector::with(&settings.iter().map(String::as_str).collect::<Vec<_>>()).await
+    };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let wrong = folder.path().join("wrong.properties");
+    let settings = std::fs::read_to_string(&config).expect("the testbed wrote it");
+    std::fs::write(&wrong, settings.replace("let me in", "please")).expect("it can be written");
+
+    let sender = started(out(&config)).await;
+    let stranger = started(out(wrong.to_str().expect("a plain name"))).await;
+    let receiver = started(vec![
+        format!("--kafka-in-servers={servers}"),
+        format!("--kafka-in-config={config}"),
+        format!("--kafka-in-topics=traces={topic},logs=,metrics="),
+        format!("--kafka-in-group={topic}"),
+    ])
+    .await;
+    let body = traces((0..50).map(recent_span).collect()).encode_to_vec();
+    for collector in [&stranger, &sender] {
+        assert_eq!(post(collector.http, "/v1/traces", &PROTOBUF, &body).await.status, 200);
+    }
+    within(PATIENCE, "they are read", async || receiver.count(Table::Spans).await == 50).await;
+    within(PATIENCE, "the stranger hears why", async || {
+        stranger.health().await.1["sinks"].to_string().contains("Authentication failed")
+    })
+    .await;
+    assert_eq!(receiver.count(Table::Spans).await, 50, "of the stranger there is nothing");
+    for collector in [sender, stranger, receiver] {
+        collector.stopped().await;
+    }
+}
+
 /// Numbers of the spans of each message that the topic has once a message has come and no more follow.
 fn read(servers: &str, topic: &str) -> Vec<Vec<u64>> {
     let consumer: BaseConsumer = ClientConfig::new()
