@@ -29,7 +29,7 @@ use crate::faults::Step;
 use crate::manifest::{Parquet, sync_folder};
 use crate::merge::row_bytes;
 use crate::order::BATCH_ROWS;
-use crate::packed::Packed;
+use crate::packed::{Packed, origin_first};
 use crate::promotion::{self, Promotion};
 use crate::shared::Shared;
 use crate::trace_index::{self, TraceIndex, Traces};
@@ -46,8 +46,8 @@ pub(crate) const GROUP_BYTES_LARGE: usize = GROUP_BYTES_MAX / 2;
 const BLOOM_FILTER_FALSE_POSITIVES: f64 = 0.01;
 /// A dictionary of all trace ids of a group fits.
 const ID_DICTIONARY_BYTES_MAX: usize = 2 << 20;
-/// Ids looked at to see whether they repeat.
-const ID_SAMPLE_ROWS: usize = 16 << 10;
+/// Rows looked at to see whether ids or texts repeat.
+const SAMPLE_ROWS: usize = 16 << 10;
 /// Decoded maps held at a time while promoted attributes are taken out of a group that is copied.
 const DERIVED_BYTES_MAX: u64 = 8 << 20;
 
@@ -59,8 +59,9 @@ pub(crate) struct Shape {
     pub(crate) repeating_ids: Vec<&'static str>,
     /// Columns of ids that repeat in neighbouring rows: compressed they are smaller than with a dictionary.
     pub(crate) neighbouring_ids: Vec<&'static str>,
-    /// Columns of text in which every row is ''. A dictionary would compare each with the one before, at 80 ns.
-    pub(crate) blank: Vec<&'static str>,
+    /// Columns of text in which every row is '', for which a dictionary would compare each with the one before, at 80 ns; and those
+    /// in which most rows are different, which are smaller without and take less time.
+    pub(crate) without_dictionary: Vec<&'static str>,
     /// Attributes with columns of their own.
     pub(crate) promotion: Promotion,
 }
@@ -85,9 +86,13 @@ impl Shape {
     pub(crate) fn of(table: Table, frames: &[Packed], rows: usize, before: &Promotion) -> Shape {
         let repeats = |index: usize, bytes: i32| {
             let ids = frames.iter().filter_map(|frame| frame.column(index).as_fixed_size_binary_opt());
-            repeat(ids.flat_map(|ids| ids.iter().flatten()).take(ID_SAMPLE_ROWS), bytes as usize)
+            repeat(ids.flat_map(|ids| ids.iter().flatten()).take(SAMPLE_ROWS), bytes as usize)
         };
         let is_blank = |index: usize| frames.iter().all(|frame| is_blank(frame.column(index)));
+        let differ = |index: usize| {
+            let texts = frames.iter().filter_map(|frame| frame.column(index).as_string_opt::<i32>());
+            mostly_differ(texts.flat_map(|texts| texts.iter().flatten()).take(SAMPLE_ROWS))
+        };
         let promotion = Promotion::choose(table, frames, before);
         let mut shape = Shape::plain(Effort::of(rows), promotion);
         for (index, column) in table.columns().iter().enumerate() {
@@ -98,7 +103,9 @@ impl Shape {
                     (Table::Logs, "span_id") => shape.neighbouring_ids.push(name),
                     _ => shape.repeating_ids.push(name),
                 },
-                DataType::Utf8 | DataType::Dictionary(_, _) if is_blank(index) => shape.blank.push(name),
+                DataType::Utf8 | DataType::Dictionary(_, _) if is_blank(index) => shape.without_dictionary.push(name),
+                // Of resource and scope a frame has one value for many rows.
+                DataType::Utf8 if index < origin_first(table) && differ(index) => shape.without_dictionary.push(name),
                 _ => {}
             }
         }
@@ -120,7 +127,7 @@ impl Shape {
             match (column.field.data_type(), encoded.get(name)) {
                 (DataType::FixedSizeBinary(_), Some((true, _))) => shape.repeating_ids.push(name),
                 (DataType::FixedSizeBinary(_), Some((false, true))) => shape.neighbouring_ids.push(name),
-                (DataType::Utf8 | DataType::Dictionary(_, _), Some((false, _))) => shape.blank.push(name),
+                (DataType::Utf8 | DataType::Dictionary(_, _), Some((false, _))) => shape.without_dictionary.push(name),
                 _ => {}
             }
         }
@@ -128,8 +135,8 @@ impl Shape {
     }
 
     fn plain(effort: Effort, promotion: Promotion) -> Shape {
-        let (repeating_ids, neighbouring_ids, blank) = (Vec::new(), Vec::new(), Vec::new());
-        Shape { effort, repeating_ids, neighbouring_ids, blank, promotion }
+        let (repeating_ids, neighbouring_ids, without_dictionary) = (Vec::new(), Vec::new(), Vec::new());
+        Shape { effort, repeating_ids, neighbouring_ids, without_dictionary, promotion }
     }
 
     fn repeats(&self, column: &str) -> bool {
@@ -145,6 +152,12 @@ fn is_blank(column: &ArrayRef) -> bool {
         };
         first == last
     })
+}
+
+fn mostly_differ<'a>(texts: impl Iterator<Item = &'a str>) -> bool {
+    let mut distinct = HashSet::new();
+    let count = texts.map(|text| distinct.insert(text)).count();
+    distinct.len() * 2 > count
 }
 
 /// Whether a dictionary and the places in it are smaller than the ids, in a full group.
@@ -527,17 +540,17 @@ fn properties(table: Table, shape: &Shape, schema: &SchemaRef) -> Result<WriterP
         let path = column.path().clone();
         let name = path.string();
         let slot = promotion::slot(&name);
-        let is_blank = match slot {
+        let without_dictionary = match slot {
             Some(slot) => !shape.promotion.is_used(slot),
-            None => shape.blank.contains(&name.as_str()),
+            None => shape.without_dictionary.contains(&name.as_str()),
         };
         // Nobody asks for a range of free text or of what is in a map, and bounds cost two comparisons a value.
         let field = table.schema().field_with_name(&name);
         let has_range = slot.is_some() || field.is_ok_and(|field| *field.data_type() != DataType::Utf8);
-        if is_blank || !has_range {
+        if without_dictionary || !has_range {
             properties = properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::None);
         }
-        if is_blank {
+        if without_dictionary {
             properties = properties.set_column_dictionary_enabled(path.clone(), false);
         }
         match (column.physical_type(), column.logical_type_ref()) {
