@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use arrow::array::RecordBatch;
 use model::{Batch, Signal, Table};
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::bookmark::{Bookmark, Mark, Pending};
 use crate::frame::{Frames, Mode, SEGMENT_HEADER_BYTES, Salt};
@@ -23,6 +23,7 @@ use crate::manifest::sync_folder;
 use crate::payload::Decoded;
 use crate::shared::{Shared, Synced};
 use crate::trail::{Place, Stretch, before, left, trail};
+use crate::unpacked::Batches;
 use crate::writer::blocking;
 use crate::{StoreError, layout, lock};
 
@@ -73,8 +74,7 @@ pub struct Portion {
 #[derive(Clone, Debug)]
 pub struct Handover {
     pub signal: Signal,
-    /// One a table, none of them empty.
-    pub batches: Vec<Batch>,
+    pub batches: Batches,
     pub rows: u64,
     /// Names the range: no other range of any store has this name.
     pub name: String,
@@ -144,7 +144,8 @@ impl Cursor {
         trail(&self.shared, self.bookmark.signal).first().map(|stretch| stretch.number)
     }
 
-    /// The next range, when there is one. Dropping the future loses nothing.
+    /// The next range, when there is one, and when there is room for its rows: who holds those of two ranges waits for ever.
+    /// Dropping the future loses nothing.
     pub async fn next(&mut self, portion: &Portion) -> Result<Handover, StoreError> {
         loop {
             self.see();
@@ -152,9 +153,11 @@ impl Cursor {
             if mark.pending.is_none() {
                 gather(&self.shared, self.bookmark.signal, mark.place(), portion).await;
             }
+            let place = self.shared.room.place().await;
             let (shared, bookmark, portion) = (Arc::clone(&self.shared), Arc::clone(&self.bookmark), *portion);
             let leader = self.leader.as_ref().map(|leader| Arc::clone(&leader.bookmark));
-            if let Some(handover) = blocking(move || read(&shared, &bookmark, leader.as_deref(), &portion)).await? {
+            let read = move || read(&shared, &bookmark, leader.as_deref(), &portion, place);
+            if let Some(handover) = blocking(read).await? {
                 return Ok(handover);
             }
             if self.leader.is_none() {
@@ -205,8 +208,10 @@ impl Ahead {
             let from = self.place.max(self.bookmark.mark().place());
             let signal = self.bookmark.signal;
             gather(&self.shared, signal, from, portion).await;
+            let place = self.shared.room.place().await;
             let (shared, portion) = (Arc::clone(&self.shared), *portion);
-            if let Some((handover, next)) = blocking(move || read_ahead(&shared, signal, from, &portion)).await? {
+            if let Some((handover, next)) = blocking(move || read_ahead(&shared, signal, from, &portion, place)).await?
+            {
                 self.place = next;
                 return Ok(handover);
             }
@@ -249,6 +254,7 @@ fn read(
     bookmark: &Bookmark,
     leader: Option<&Bookmark>,
     portion: &Portion,
+    place: Option<OwnedSemaphorePermit>,
 ) -> Result<Option<Handover>, StoreError> {
     loop {
         let mark = bookmark.mark();
@@ -285,7 +291,7 @@ fn read(
                 }
             })?;
         }
-        return found.handover(bookmark.signal, mark.place(), handed_out.since_ms).map(Some);
+        return found.handover(bookmark.signal, mark.place(), handed_out.since_ms, place).map(Some);
     }
 }
 
@@ -295,6 +301,7 @@ fn read_ahead(
     signal: Signal,
     mut from: Place,
     portion: &Portion,
+    place: Option<OwnedSemaphorePermit>,
 ) -> Result<Option<(Handover, Place)>, StoreError> {
     loop {
         let Some(found) = find(shared, signal, from, None, None, portion)? else { return Ok(None) };
@@ -302,7 +309,7 @@ fn read_ahead(
         let rows = if segment == from.segment { from.rows } else { 0 };
         let next = Place { segment, offset, rows: rows + found.range.rows };
         if found.range.rows > 0 {
-            return Ok(Some((found.handover(signal, from, layout::now_ms())?, next)));
+            return Ok(Some((found.handover(signal, from, layout::now_ms(), place)?, next)));
         }
         if offset == found.from {
             return Ok(None);
@@ -320,13 +327,20 @@ struct Found {
 }
 
 impl Found {
-    fn handover(self, signal: Signal, start: Place, since_ms: u64) -> Result<Handover, StoreError> {
+    fn handover(
+        self,
+        signal: Signal,
+        start: Place,
+        since_ms: u64,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Result<Handover, StoreError> {
         let Found { stretch, from, range, whole } = self;
         let Range { salt, tables, rows, to } = range;
         let segment = stretch.number;
         let first_row = if segment == start.segment { start.rows } else { 0 };
         let name = format!("{}-{segment}-{salt}-{from}-{to}", signal.name());
         let batches = batches(tables).map_err(|error| StoreError::read(format!("read {}", stretch.path), error))?;
+        let batches = Batches::new(batches, place);
         Ok(Handover { signal, batches, rows, name, since_ms, segment, first_row, to, whole })
     }
 }

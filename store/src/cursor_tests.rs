@@ -11,7 +11,7 @@ use crate::faults::{Faults, Step};
 use crate::layout::now_ns;
 use crate::maintenance::Worked;
 use crate::rows::{ids, ids_of, spans, table};
-use crate::{Ahead, Args, Cursor, Handover, Portion, Reader, StoreError, Writer};
+use crate::{Ahead, Args, Batches, Cursor, Handover, Portion, Reader, StoreError, Writer};
 
 /// Whatever is there, a frame at least.
 const ANY: Portion = Portion { rows_min: 1, wait_max: Duration::ZERO, rows_max: u64::MAX, bytes_max: u64::MAX };
@@ -305,10 +305,19 @@ async fn all_tables_of_a_request_come_together() {
 }
 
 /// Each frame by itself, until there were `count` rows.
-async fn read_on(ahead: &mut Ahead, count: usize) -> Vec<Handover> {
-    let mut read: Vec<Handover> = Vec::new();
-    while read.iter().map(|handover| handover.rows).sum::<u64>() < count as u64 {
-        read.push(ahead.next(&FRAME).await.unwrap());
+/// A range and what was in it: who keeps the rows of many leaves no room for others.
+struct Read {
+    range: Handover,
+    ids: Vec<u64>,
+}
+
+async fn read_on(ahead: &mut Ahead, count: usize) -> Vec<Read> {
+    let mut read: Vec<Read> = Vec::new();
+    while read.iter().map(|read| read.ids.len()).sum::<usize>() < count {
+        let mut range = ahead.next(&FRAME).await.unwrap();
+        let ids = ids_in(&range);
+        range.batches = Batches::default();
+        read.push(Read { range, ids });
     }
     read
 }
@@ -322,19 +331,19 @@ async fn a_reader_may_go_ahead_of_what_it_takes() {
             store.append(ids).await;
         }
         let read = read_on(&mut cursor.ahead(), 5).await;
-        assert_eq!(read.iter().map(ids_in).collect::<Vec<_>>(), [vec![0, 1], vec![2], vec![3, 4]]);
-        assert_eq!((read[0].first_row, read[1].first_row), (0, second_row));
+        assert_eq!(read.iter().map(|read| read.ids.clone()).collect::<Vec<_>>(), [vec![0, 1], vec![2], vec![3, 4]]);
+        assert_eq!((read[0].range.first_row, read[1].range.first_row), (0, second_row));
         assert_eq!(store.writer.status().cursors[0].rows, 5, "nothing is taken by reading");
-        cursor.taken(&read[0]).await.unwrap();
-        cursor.taken(&read[1]).await.unwrap();
+        cursor.taken(&read[0].range).await.unwrap();
+        cursor.taken(&read[1].range).await.unwrap();
         assert_eq!(store.writer.status().cursors[0].rows, 2);
         drop(cursor);
 
         let store = Store::open_in(store.stop().await, change).await;
         let mut ahead = store.cursor().await.ahead();
-        assert_eq!(read_on(&mut ahead, 2).await.iter().flat_map(ids_in).collect::<Vec<_>>(), [3, 4]);
+        assert_eq!(read_on(&mut ahead, 2).await.into_iter().flat_map(|read| read.ids).collect::<Vec<_>>(), [3, 4]);
         store.append(5..6).await;
-        assert_eq!(read_on(&mut ahead, 1).await.iter().flat_map(ids_in).collect::<Vec<_>>(), [5]);
+        assert_eq!(read_on(&mut ahead, 1).await.into_iter().flat_map(|read| read.ids).collect::<Vec<_>>(), [5]);
     }
 }
 
@@ -356,8 +365,8 @@ async fn what_leaves_the_disk_is_left_out_by_who_went_ahead() {
     store.compact().await;
     assert!(cursor.oldest_segment() > oldest);
     store.append([4]).await;
-    assert_eq!(read_on(&mut ahead, 1).await.iter().flat_map(ids_in).collect::<Vec<_>>(), [4]);
-    cursor.taken(&read[0]).await.unwrap();
+    assert_eq!(read_on(&mut ahead, 1).await.into_iter().flat_map(|read| read.ids).collect::<Vec<_>>(), [4]);
+    cursor.taken(&read[0].range).await.unwrap();
     assert_eq!(store.writer.status().cursors[0].lost_rows, 3, "the first had been read in time");
 }
 
@@ -373,12 +382,12 @@ async fn a_follower_stays_behind_what_its_leader_has_taken() {
         }
         let read = read_on(&mut leader.ahead(), 5).await;
         assert!(nothing(&mut follower).await);
-        leader.taken(&read[0]).await.unwrap();
+        leader.taken(&read[0].range).await.unwrap();
         assert_eq!(take(&mut follower, &ANY, 2).await, [0, 1]);
         assert!(nothing(&mut follower).await);
         let waiting = tokio::spawn(async move { take(&mut follower, &ANY, 3).await });
-        leader.taken(&read[1]).await.unwrap();
-        leader.taken(&read[2]).await.unwrap();
+        leader.taken(&read[1].range).await.unwrap();
+        leader.taken(&read[2].range).await.unwrap();
         assert_eq!(waiting.await.unwrap(), [2, 3, 4]);
     }
 }
@@ -390,14 +399,14 @@ async fn a_range_that_was_handed_out_before_it_followed_comes_again_whole() {
     let mut follower = store.cursor().await;
     store.append(0..2).await;
     store.append(2..4).await;
-    let first = follower.next(&ANY).await.unwrap();
+    let first = follower.next(&ANY).await.unwrap().name;
     follower.follow(&leader);
     let read = read_on(&mut leader.ahead(), 4).await;
-    leader.taken(&read[0]).await.unwrap();
+    leader.taken(&read[0].range).await.unwrap();
     assert!(nothing(&mut follower).await, "half of it would have another name");
-    leader.taken(&read[1]).await.unwrap();
+    leader.taken(&read[1].range).await.unwrap();
     let again = follower.next(&ANY).await.unwrap();
-    assert_eq!((&again.name, ids_in(&again)), (&first.name, vec![0, 1, 2, 3]));
+    assert_eq!((&again.name, ids_in(&again)), (&first, vec![0, 1, 2, 3]));
 }
 
 #[tokio::test]
@@ -410,4 +419,22 @@ async fn a_reader_has_a_folder_beside_its_place() {
     let store = Store::open_in(store.stop().await, |_| ()).await;
     let again = store.cursor().await.folder().await.unwrap();
     assert_eq!(std::fs::read(again.join("7.mask")).unwrap(), b"x", "a start leaves it alone");
+}
+
+#[tokio::test]
+async fn only_so_many_ranges_are_in_memory_whoever_reads() {
+    let store = Store::open(|_| ()).await;
+    store.append(0..2).await;
+    let mut cursors = Vec::new();
+    for name in ["one", "two", "three"] {
+        cursors.push(store.writer.cursor(name, Signal::Traces).await.unwrap());
+    }
+    let mut last = cursors.pop().unwrap();
+    let mut held = Vec::new();
+    for cursor in &mut cursors {
+        held.push(cursor.next(&ANY).await.unwrap());
+    }
+    assert!(nothing(&mut last).await);
+    held.pop();
+    assert_eq!(take(&mut last, &ANY, 2).await, [0, 1]);
 }

@@ -53,6 +53,7 @@ mod sorting;
 mod status;
 mod trace_index;
 mod trail;
+mod unpacked;
 mod writer;
 
 #[cfg(test)]
@@ -77,6 +78,7 @@ pub use reader::{ColdFile, Reader, Snapshot};
 pub use repeats::{Digest, Kept, Repeats};
 pub use shelf::{Errand, Piece, Shelf, Shipment, Terms};
 pub use status::{SignalStatus, Status};
+pub use unpacked::Batches;
 pub use writer::{Filled, Reservation, Writer};
 
 use std::io;

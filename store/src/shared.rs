@@ -17,6 +17,7 @@ use crate::layout::Layout;
 use crate::manifest::Tally;
 use crate::queue::Place;
 use crate::segment::Active;
+use crate::unpacked::Room;
 use crate::{Args, Lag, SignalStatus, Status, StoreError, lock, shelf};
 
 /// Damage remembered for the status; more is only logged.
@@ -41,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) bookmarks: Mutex<Vec<Arc<Bookmark>>>,
     /// Who copies Parquet files: those that are not copied stay.
     pub(crate) shelves: Mutex<Vec<(String, Signal)>>,
+    /// For rows that these read.
+    pub(crate) room: Room,
     /// The next segment's number, ahead of the manifest by those being created.
     pub(crate) next_segment: AtomicU64,
     pub(crate) disk: Disk,
@@ -109,6 +112,7 @@ impl Shared {
             held_bytes: AtomicU64::new(0),
             synced: std::array::from_fn(|_| watch::Sender::new(Synced::default())),
             bookmarks: Mutex::default(),
+            room: Room::default(),
             shelves: Mutex::default(),
             next_segment,
             disk,

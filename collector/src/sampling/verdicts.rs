@@ -112,7 +112,7 @@ impl Verdicts {
         }
         let keeps = BooleanArray::new(keeps.finish(), None);
         let (mut batches, mut from) = (Vec::new(), 0);
-        for batch in &handover.batches {
+        for batch in handover.batches.iter() {
             let kept = filter_record_batch(batch.rows(), &keeps.slice(from, batch.num_rows()))
                 .context("could not leave out what was not sampled")?;
             from += batch.num_rows();
@@ -121,7 +121,7 @@ impl Verdicts {
             }
         }
         let mut sampled = handover.clone();
-        sampled.batches = batches;
+        sampled.batches = handover.batches.replaced(batches);
         sampled.rows = sampled.batches.iter().map(|batch| batch.num_rows() as u64).sum();
         Ok(sampled)
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use store::{Cursor, Handover};
+use store::{Batches, Cursor, Handover};
 use tokio_util::sync::CancellationToken;
 
 use super::account::Account;
@@ -57,13 +57,13 @@ impl Delivery {
         Ok(())
     }
 
-    /// Comes back without the rows: a far end that is away for long should not hold them in memory twice.
+    /// Comes back without the rows: a far end that is away for long should neither hold them in memory twice nor others up.
     ///
     /// Rows that cannot be packed never can: the fault is ours. They are counted, and the log has them for a while.
     async fn pack(&self, mut handover: Handover) -> (Handover, Vec<Parcel>) {
         let (sink, rows) = (Arc::clone(&self.sink), handover.clone());
         let (verdicts, account) = (self.verdicts.clone(), Arc::clone(&self.account));
-        handover.batches = Vec::new();
+        handover.batches = Batches::default();
         let pack = move || {
             let Some(verdicts) = verdicts else { return sink.pack(&rows) };
             let sampled = verdicts.sampled(&rows)?;

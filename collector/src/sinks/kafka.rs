@@ -51,7 +51,7 @@ pub struct Args {
 }
 
 /// Bytes of the log read at once; messages are cut from what they hold.
-const BYTES_MAX: u64 = 8 << 20;
+const BYTES_MAX: u64 = 4 << 20;
 /// What a record is larger than its message.
 const RECORD_BYTES: usize = 1024;
 

@@ -77,8 +77,8 @@ pub enum Compression {
     None,
 }
 
-/// Bytes of the log read at once: what is unpacked takes about three times that.
-const BYTES_MAX: u64 = 16 << 20;
+/// Bytes of the log read at once: what is unpacked takes about three times that, and as much again until it is sent.
+const BYTES_MAX: u64 = 8 << 20;
 
 impl Args {
     pub(super) fn portion(&self) -> Portion {

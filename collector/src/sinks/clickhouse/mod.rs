@@ -118,7 +118,7 @@ impl ClickHouse {
     /// One parcel a table and day.
     pub(super) fn pack(&self, handover: &Handover) -> anyhow::Result<Vec<Parcel>> {
         let mut parcels = Vec::new();
-        for batch in &handover.batches {
+        for batch in handover.batches.iter() {
             for destination in Destination::of(batch.table()) {
                 let rows = select(*destination, batch.rows())?;
                 pack_table(*destination, &rows, handover, &mut parcels)?;

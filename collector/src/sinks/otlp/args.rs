@@ -53,7 +53,7 @@ pub enum Compression {
 }
 
 /// Bytes of the log read at once; requests are cut from what they hold.
-const BYTES_MAX: u64 = 8 << 20;
+const BYTES_MAX: u64 = 4 << 20;
 
 impl Args {
     pub(super) fn size(&self) -> Size {
