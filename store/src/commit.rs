@@ -1,7 +1,7 @@
 //! Group commit: one thread per signal turns waiting requests into one frame, one write and one fsync, then answers them all.
 //!
 //! Nothing waits when nothing else is coming: a group is what arrived during the previous fsync, plus, for a few
-//! milliseconds, requests that are just being decoded.
+//! milliseconds, requests that are just being decoded. Small groups in a row keep a pace.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -25,6 +25,11 @@ use crate::{Digest, Kept, StoreError, caught, layout, payload};
 /// A segment is also sealed when its rows take this many times its size in memory: usually it is three times, and a client
 /// that repeats a large resource must not make it a thousand.
 const UNPACKED_TIMES_MAX: u64 = 6;
+/// Small groups are not begun faster than that: a frame and an fsync cost as much as a hundred small requests. Who comes after a
+/// pause waits for nothing.
+const SMALL_GROUP_EVERY: Duration = Duration::from_millis(4);
+/// A group of this many bytes is worth an fsync.
+const SMALL_GROUP_BYTES: usize = 256 << 10;
 /// After a segment could not be sealed, the next attempt waits.
 const SEAL_RETRY: Duration = Duration::from_secs(1);
 
@@ -50,6 +55,8 @@ pub(crate) struct Committer {
     /// A segment that failed, until the manifest says that it is sealed.
     retired: Option<Synced>,
     seal_not_before: Option<Instant>,
+    /// When the last group was complete.
+    gathered: Option<Instant>,
     /// Requests that must not be kept twice.
     known: Option<Known>,
     closing: bool,
@@ -58,10 +65,10 @@ pub(crate) struct Committer {
 impl Committer {
     /// Creates the first segment, so that opening fails rather than the first request.
     pub(crate) fn new(shared: Arc<Shared>, signal: Signal, inbox: Receiver<Message>) -> Result<Committer, StoreError> {
-        let (active, retired, seal_not_before) = (None, None, None);
+        let (active, retired, seal_not_before, gathered) = (None, None, None, None);
         let known = shared.args.repeats.map(|repeats| Known::open(&shared, signal, repeats));
         let mut committer =
-            Committer { shared, signal, inbox, active, retired, seal_not_before, known, closing: false };
+            Committer { shared, signal, inbox, active, retired, seal_not_before, gathered, known, closing: false };
         committer.count_known();
         committer.rotate()?;
         Ok(committer)
@@ -114,14 +121,17 @@ impl Committer {
     /// What shares the next fsync.
     fn gather(&mut self, first: Request) -> Vec<Request> {
         let deadline = Instant::now() + self.shared.args.commit_delay_max();
+        let not_before = self.gathered.map(|before| before + SMALL_GROUP_EVERY);
         let mut bytes = first.bytes();
         let mut group = vec![first];
         while bytes < self.shared.args.commit_bytes_max && !self.closing {
-            let received = match self.inbox.try_recv() {
-                Err(TryRecvError::Empty) if self.shared.counters(self.signal).requests_decoding.load(Relaxed) > 0 => {
-                    self.inbox.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            let is_coming = self.shared.counters(self.signal).requests_decoding.load(Relaxed) > 0;
+            let until = [Some(deadline).filter(|_| is_coming), not_before.filter(|_| bytes < SMALL_GROUP_BYTES)];
+            let received = match (self.inbox.try_recv(), until.into_iter().flatten().max()) {
+                (Err(TryRecvError::Empty), Some(until)) => {
+                    self.inbox.recv_timeout(until.saturating_duration_since(Instant::now()))
                 }
-                other => other.map_err(|_| RecvTimeoutError::Timeout),
+                (other, _) => other.map_err(|_| RecvTimeoutError::Timeout),
             };
             match received {
                 Ok(Message::Append(request)) => {
@@ -132,6 +142,7 @@ impl Committer {
                 Err(_) => break,
             }
         }
+        self.gathered = Some(Instant::now());
         group
     }
 
