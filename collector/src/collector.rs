@@ -1,4 +1,4 @@
-//! Receive, append, answer: the one path of every request, whatever protocol brought it.
+//! Receive, append, answer: the one path of every request, whatever protocol brought it. Small ones take it `together`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use crate::port::PortCounts;
 use crate::processors::{Processors, TooLarge};
 use crate::readers::Reports;
 use crate::refusal::Refusal;
+use crate::together::Line;
 use crate::watch::{AtWork, Counts};
 
 /// Plain bodies up to this size are decoded where they are. At under a microsecond a record that is some 30 us, less than two
@@ -36,7 +37,7 @@ pub(crate) struct Collector {
     /// Of OTLP/gRPC and of OTLP/HTTP.
     pub ports: [Arc<PortCounts>; 2],
     /// Bodies being decoded off the async threads.
-    pub decoding: Arc<AtWork>,
+    pub at_work: Arc<AtWork>,
     /// Told to stop.
     pub stopping: AtomicBool,
     pub processors: Arc<Processors>,
@@ -45,6 +46,9 @@ pub(crate) struct Collector {
     /// What those say who read the log behind it.
     pub readers: Reports,
     pub limits: Limits,
+    /// Small requests of each signal, and how many groups of them may be on their way.
+    pub lines: [Line; Signal::ALL.len()],
+    pub groups_max: usize,
     notices: Notices,
     decoders: Arc<Semaphore>,
 }
@@ -71,25 +75,28 @@ impl Collector {
         kafka_in: Option<Arc<kafka_in::Account>>,
         limits: Limits,
     ) -> Arc<Collector> {
+        let decoders_max = limits.decoders_max();
         Arc::new(Collector {
             writer,
             access,
             gate: Gate::new(&limits),
             counts: Arc::default(),
             ports: [PortCounts::grpc(&limits), PortCounts::http(&limits)].map(Arc::new),
-            decoding: Arc::default(),
+            at_work: Arc::default(),
             stopping: AtomicBool::new(false),
             processors: Arc::new(processors),
             readers,
             kafka_in,
+            lines: Default::default(),
             notices: Notices::default(),
-            decoders: Arc::new(Semaphore::new(limits.decoders_max())),
+            groups_max: decoders_max,
+            decoders: Arc::new(Semaphore::new(decoders_max)),
             limits,
         })
     }
 
-    /// Returns once the rows survive a power loss, with what was left out of them.
-    pub(crate) async fn keep(&self, received: Received) -> Result<Rejected, Refusal> {
+    /// In columns of its own.
+    pub(crate) async fn keep_alone(&self, received: Received) -> Result<Rejected, Refusal> {
         let signal = received.signal;
         let (decoded, rejected) = self.decode(received).await?;
         let filled = decoded.map_err(|error| self.not_stored(signal, &error))?;
@@ -116,23 +123,11 @@ impl Collector {
         }
     }
 
-    /// Off the async threads and a bounded number at once; those that wait are bounded by the gate.
     async fn decode(&self, received: Received) -> Result<Decoded, Refusal> {
         let (writer, processors) = (self.writer.clone(), Arc::clone(&self.processors));
         let bytes_max = self.limits.otlp_request_bytes_max;
-        let decoded = if received.compression == Compression::Identity && received.body.len() <= INLINE_BYTES_MAX {
-            catch_unwind(AssertUnwindSafe(|| decode(&writer, &processors, received, bytes_max))).ok()
-        } else {
-            // The permit goes along: a client that leaves stops waiting, not the work that has begun. The semaphore is never
-            // closed, so there always is one.
-            let permit = Arc::clone(&self.decoders).acquire_owned().await;
-            let decoding = Arc::clone(&self.decoding);
-            let work = move || {
-                let _held = (permit, decoding.begin());
-                decode(&writer, &processors, received, bytes_max)
-            };
-            tokio::task::spawn_blocking(work).await.ok()
-        };
+        let bytes = if received.compression == Compression::Identity { received.body.len() } else { usize::MAX };
+        let decoded = self.decoding(bytes, move || decode(&writer, &processors, received, bytes_max)).await;
         decoded.unwrap_or_else(|| {
             if let Some(unsaid) = self.notices.defect.due() {
                 error!(refused.unsaid = unsaid, "decoding a request panicked, the request was refused");
@@ -141,7 +136,28 @@ impl Collector {
         })
     }
 
-    fn not_stored(&self, signal: Signal, error: &StoreError) -> Refusal {
+    /// Of plain bodies with these many bytes: many are decoded off the async threads, a bounded number at once; those that wait are
+    /// bounded by the gate. None: it panicked.
+    pub(crate) async fn decoding<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        if bytes <= INLINE_BYTES_MAX {
+            return catch_unwind(AssertUnwindSafe(work)).ok();
+        }
+        // The permit goes along: a client that leaves stops waiting, not the work that has begun. The semaphore is never closed,
+        // so there always is one.
+        let permit = Arc::clone(&self.decoders).acquire_owned().await;
+        let at_work = Arc::clone(&self.at_work);
+        let work = move || {
+            let _held = (permit, at_work.begin());
+            work()
+        };
+        tokio::task::spawn_blocking(work).await.ok()
+    }
+
+    pub(crate) fn not_stored(&self, signal: Signal, error: &StoreError) -> Refusal {
         if let Some(unsaid) = self.notices.store.due() {
             let signal = signal.name();
             error!(
@@ -182,6 +198,6 @@ fn overgrown(_: TooLarge) -> Refusal {
     Refusal::Malformed(reason.to_owned())
 }
 
-fn full(full: Full) -> Refusal {
+pub(crate) fn full(full: Full) -> Refusal {
     Refusal::Busy { reason: full.reason.to_string(), retry: full.retry_after }
 }

@@ -5,6 +5,7 @@
 //! OTLP clients retry. A unary frame is five bytes and a message, and the message goes to the columns as it is.
 
 use std::future::ready;
+use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
@@ -42,7 +43,7 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     media_type.get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc"))
 }
 
-pub(crate) async fn export(collector: &Collector, signal: Signal, request: Request) -> Response<Body> {
+pub(crate) async fn export(collector: &Arc<Collector>, signal: Signal, request: Request) -> Response<Body> {
     if !is_grpc(request.headers()) {
         return Response::builder().status(StatusCode::UNSUPPORTED_MEDIA_TYPE).body(Body::empty()).unwrap_or_default();
     }

@@ -1,5 +1,7 @@
 //! OTLP/HTTP: protobuf and JSON by content type, both at the same paths.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -20,7 +22,7 @@ const DISCARDED_REQUESTS: usize = 2;
 /// Bytes of a stranger's body that are read and thrown away: an exporter's usual batch, so that it sees the answer.
 const DISCARDED_STRANGER_BYTES: usize = 1 << 20;
 
-pub(crate) async fn export(collector: &Collector, signal: Signal, request: Request) -> Response<Body> {
+pub(crate) async fn export(collector: &Arc<Collector>, signal: Signal, request: Request) -> Response<Body> {
     let (head, body) = request.into_parts();
     let answered_in = Encoding::of(&head.headers).unwrap_or(Encoding::Json);
     let kept = match receive(collector, signal, &head, body).await {

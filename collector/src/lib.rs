@@ -32,6 +32,7 @@ mod server;
 mod silence;
 mod sinks;
 mod spans;
+mod together;
 mod watch;
 
 pub use args::{Access, Args, Limits, Secret};

@@ -74,7 +74,7 @@ pub(crate) struct Worker {
 
 impl Seen {
     pub(crate) fn of(collector: &Collector) -> Seen {
-        let (busy, busy_ms) = collector.decoding.count_and_oldest_ms();
+        let (busy, busy_ms) = collector.at_work.count_and_oldest_ms();
         let store = collector.writer.status();
         let sinks = collector.readers.accounts.iter().map(|account| account.progress(&store.cursors)).collect();
         Seen {

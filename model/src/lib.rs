@@ -23,7 +23,10 @@ mod wire;
 
 pub use attributes::{Attributes, Entries, Entry};
 pub use batch::{Batch, SchemaMismatch, concat, concat_column};
-pub use decode::{BODY_BYTES_MAX, Converted, DecodeError, EXPANSION_BYTES_MAX, Rejected, decode_json, decode_protobuf};
+pub use decode::{
+    BODY_BYTES_MAX, Converted, ConvertedTogether, DecodeError, EXPANSION_BYTES_MAX, Rejected, decode_json,
+    decode_protobuf, decode_protobuf_together,
+};
 pub use encode::{encode_json, encode_protobuf};
 pub use schema::{Column, Signal, Table};
 pub use value::{NESTING_MAX, Value, letter};

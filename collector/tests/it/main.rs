@@ -24,3 +24,4 @@ mod round_trip;
 mod sampling;
 mod sinks;
 mod tls;
+mod together;

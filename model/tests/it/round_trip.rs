@@ -2,7 +2,9 @@
 
 use std::fmt::Debug;
 
-use model::{Converted, Signal, decode_json, decode_protobuf, encode_json, encode_protobuf};
+use model::{Converted, Signal, decode_json, decode_protobuf, decode_protobuf_together, encode_json, encode_protobuf};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use proptest::prelude::*;
 use prost::Message;
 
@@ -35,6 +37,16 @@ fn whole(converted: Converted) -> Converted {
     converted
 }
 
+/// Several are what each of them is.
+fn check_together<M: Message + Default + Debug>(signal: Signal, requests: Vec<M>, multiset: fn(M) -> Multiset) {
+    let sent: Vec<Vec<u8>> = requests.iter().map(M::encode_to_vec).collect();
+    let together = decode_protobuf_together(signal, sent.iter().map(Vec::as_slice)).unwrap();
+    assert_eq!(together.rejected, vec![Default::default(); sent.len()]);
+    let mut expected: Multiset = sent.iter().flat_map(|request| multiset(decoded(request))).collect();
+    expected.sort();
+    assert_eq!(multiset(decoded(&encode_protobuf(signal, &together.batches))), expected);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..Default::default() })]
 
@@ -51,6 +63,17 @@ proptest! {
     #[test]
     fn metrics(request in generate::metrics()) {
         check(Signal::Metrics, request, multiset::of_metrics);
+    }
+
+    #[test]
+    fn several_together(
+        traces in prop::collection::vec(generate::traces(), 0..4),
+        logs in prop::collection::vec(generate::logs(), 0..4),
+        metrics in prop::collection::vec(generate::metrics(), 0..4),
+    ) {
+        check_together(Signal::Traces, traces, multiset::of_traces);
+        check_together(Signal::Logs, logs, multiset::of_logs);
+        check_together(Signal::Metrics, metrics, multiset::of_metrics);
     }
 }
 
@@ -84,4 +107,22 @@ fn metrics_of_one_name_and_different_kinds_stay_apart() {
         {"name":"m","sum":{"aggregationTemporality":2,"dataPoints":[{"asInt":"1"},{"asDouble":1.0}]}},
     ]);
     assert_eq!(*metrics, expected);
+}
+
+#[test]
+fn of_requests_together_each_hears_what_was_left_out_of_it() {
+    let good = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[
+        {"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174"}]}]}]}"#;
+    let good = encode_protobuf(Signal::Traces, &decode_json(Signal::Traces, good.as_bytes()).unwrap().batches);
+    let spans = vec![Span::default()];
+    let scope_spans = vec![ScopeSpans { spans, ..Default::default() }];
+    let resource_spans = vec![ResourceSpans { scope_spans, ..Default::default() }];
+    let bad = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
+    let bodies = [&good[..], &bad, &[], &good];
+    let together = decode_protobuf_together(Signal::Traces, bodies).unwrap();
+    let counts: Vec<u64> = together.rejected.iter().map(|rejected| rejected.count).collect();
+    assert_eq!((counts, together.batches[0].num_rows()), (vec![0, 1, 0, 0], 2));
+    assert!(together.rejected[1].message.contains("a trace id is 16 bytes"), "{:?}", together.rejected);
+    let broken = [&good[..], &[0xff; 3]];
+    assert!(decode_protobuf_together(Signal::Traces, broken).is_err(), "none of them then");
 }
