@@ -46,9 +46,10 @@ pub(crate) struct Collector {
     /// What those say who read the log behind it.
     pub readers: Reports,
     pub limits: Limits,
-    /// Small requests of each signal, and how many groups of them may be on their way.
+    /// Small requests of each signal; as many groups of them may be on their way as there are decoders.
     pub lines: [Line; Signal::ALL.len()],
-    pub groups_max: usize,
+    /// As `limits` say, who would ask the system each time.
+    pub decoders_max: usize,
     notices: Notices,
     decoders: Arc<Semaphore>,
 }
@@ -89,7 +90,7 @@ impl Collector {
             kafka_in,
             lines: Default::default(),
             notices: Notices::default(),
-            groups_max: decoders_max,
+            decoders_max,
             decoders: Arc::new(Semaphore::new(decoders_max)),
             limits,
         })

@@ -93,7 +93,7 @@ impl Collector {
             return self.keep_alone(received).await;
         }
         let (signal, (answer, answered)) = (received.signal, oneshot::channel());
-        if self.lines[signal as usize].join(Member { received, answer }, self.groups_max) {
+        if self.lines[signal as usize].join(Member { received, answer }, self.decoders_max) {
             let collector = Arc::clone(self);
             tokio::spawn(async move { collector.keep_groups(signal).await });
         }

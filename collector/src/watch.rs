@@ -83,7 +83,7 @@ impl Seen {
             store,
             ports: collector.ports.each_ref().map(|counts| counts.port()),
             clients: collector.access.client_counts(),
-            decoders: Decoders { busy, busy_max: collector.limits.decoders_max(), busy_ms },
+            decoders: Decoders { busy, busy_max: collector.decoders_max, busy_ms },
             processed: collector.processors.counted(),
             sinks,
             kafka_in: collector.kafka_in.as_ref().map(|account| account.progress()),

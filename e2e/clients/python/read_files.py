@@ -76,7 +76,7 @@ def main():
                 files = glob.glob(f"{data_dir}/telemetry/{table}/date=*/hour=*/*.parquet")
                 try:
                     found = reader(files, column, table == "spans") if files else ()
-                except FileNotFoundError as gone:
+                except (FileNotFoundError, duckdb.IOException) as gone:
                     found = (gone,)
                 if found == expected:
                     break
