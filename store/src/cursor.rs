@@ -102,6 +102,13 @@ pub struct Lag {
     pub lost_rows: u64,
 }
 
+impl Handover {
+    fn holding(mut self, place: Option<OwnedSemaphorePermit>) -> Handover {
+        self.batches.hold(place);
+        self
+    }
+}
+
 impl Cursor {
     pub(crate) fn open(shared: Arc<Shared>, sink: &str, signal: Signal) -> Result<Cursor, StoreError> {
         let bookmark = Arc::new(Bookmark::open(&shared, sink, signal)?);
@@ -156,8 +163,9 @@ impl Cursor {
             let place = self.shared.room.place().await;
             let (shared, bookmark, portion) = (Arc::clone(&self.shared), Arc::clone(&self.bookmark), *portion);
             let leader = self.leader.as_ref().map(|leader| Arc::clone(&leader.bookmark));
-            let read = move || read(&shared, &bookmark, leader.as_deref(), &portion, place);
-            if let Some(handover) = blocking(read).await? {
+            let read = move || read(&shared, &bookmark, leader.as_deref(), &portion);
+            // The place goes along: who stops waiting does not end the reading.
+            if let Some(handover) = blocking(move || Ok(read()?.map(|handover| handover.holding(place)))).await? {
                 return Ok(handover);
             }
             if self.leader.is_none() {
@@ -210,8 +218,9 @@ impl Ahead {
             gather(&self.shared, signal, from, portion).await;
             let place = self.shared.room.place().await;
             let (shared, portion) = (Arc::clone(&self.shared), *portion);
-            if let Some((handover, next)) = blocking(move || read_ahead(&shared, signal, from, &portion, place)).await?
-            {
+            let read = move || read_ahead(&shared, signal, from, &portion);
+            let read = move || Ok(read()?.map(|(handover, next)| (handover.holding(place), next)));
+            if let Some((handover, next)) = blocking(read).await? {
                 self.place = next;
                 return Ok(handover);
             }
@@ -254,7 +263,6 @@ fn read(
     bookmark: &Bookmark,
     leader: Option<&Bookmark>,
     portion: &Portion,
-    place: Option<OwnedSemaphorePermit>,
 ) -> Result<Option<Handover>, StoreError> {
     loop {
         let mark = bookmark.mark();
@@ -291,7 +299,7 @@ fn read(
                 }
             })?;
         }
-        return found.handover(bookmark.signal, mark.place(), handed_out.since_ms, place).map(Some);
+        return found.handover(bookmark.signal, mark.place(), handed_out.since_ms).map(Some);
     }
 }
 
@@ -301,7 +309,6 @@ fn read_ahead(
     signal: Signal,
     mut from: Place,
     portion: &Portion,
-    place: Option<OwnedSemaphorePermit>,
 ) -> Result<Option<(Handover, Place)>, StoreError> {
     loop {
         let Some(found) = find(shared, signal, from, None, None, portion)? else { return Ok(None) };
@@ -309,7 +316,7 @@ fn read_ahead(
         let rows = if segment == from.segment { from.rows } else { 0 };
         let next = Place { segment, offset, rows: rows + found.range.rows };
         if found.range.rows > 0 {
-            return Ok(Some((found.handover(signal, from, layout::now_ms(), place)?, next)));
+            return Ok(Some((found.handover(signal, from, layout::now_ms())?, next)));
         }
         if offset == found.from {
             return Ok(None);
@@ -327,20 +334,14 @@ struct Found {
 }
 
 impl Found {
-    fn handover(
-        self,
-        signal: Signal,
-        start: Place,
-        since_ms: u64,
-        place: Option<OwnedSemaphorePermit>,
-    ) -> Result<Handover, StoreError> {
+    fn handover(self, signal: Signal, start: Place, since_ms: u64) -> Result<Handover, StoreError> {
         let Found { stretch, from, range, whole } = self;
         let Range { salt, tables, rows, to } = range;
         let segment = stretch.number;
         let first_row = if segment == start.segment { start.rows } else { 0 };
         let name = format!("{}-{segment}-{salt}-{from}-{to}", signal.name());
         let batches = batches(tables).map_err(|error| StoreError::read(format!("read {}", stretch.path), error))?;
-        let batches = Batches::new(batches, place);
+        let batches = Batches::from(batches);
         Ok(Handover { signal, batches, rows, name, since_ms, segment, first_row, to, whole })
     }
 }

@@ -35,9 +35,16 @@ impl Room {
     }
 }
 
+impl From<Vec<Batch>> for Batches {
+    /// Without a place.
+    fn from(batches: Vec<Batch>) -> Batches {
+        Batches { batches, place: None }
+    }
+}
+
 impl Batches {
-    pub(crate) fn new(batches: Vec<Batch>, place: Option<OwnedSemaphorePermit>) -> Batches {
-        Batches { batches, place: place.map(Arc::new) }
+    pub(crate) fn hold(&mut self, place: Option<OwnedSemaphorePermit>) {
+        self.place = place.map(Arc::new);
     }
 
     /// Others in the same place, such as some of their rows.

@@ -124,7 +124,10 @@ impl Kafka {
         let producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner).clone();
         // A range of the log is one batch of one signal: nothing in it asks for a partition.
         let record: FutureRecord<'_, (), [u8]> = FutureRecord::to(topic).payload(&parcel.body[..]);
-        let Err((error, _)) = producer.send(record, Timeout::Never).await else { return Ok(Sent::default()) };
+        let Err((error, _)) = producer.send(record, Timeout::Never).await else {
+            self.heard.reason().clear();
+            return Ok(Sent::default());
+        };
         if let Some((_, reason)) = producer.client().fatal_error() {
             self.replace();
             return Err(Failure::later(reason));
