@@ -64,6 +64,13 @@ pub(crate) struct Received {
     pub lease: Lease,
 }
 
+/// Whether a request has waited for others to share an fsync.
+#[derive(Clone, Copy)]
+pub(crate) enum Waited {
+    Yes,
+    No,
+}
+
 /// Rows ready to be written, or why the store cannot have them; and what was left out of them.
 type Decoded = (Result<Filled, StoreError>, Rejected);
 
@@ -97,10 +104,14 @@ impl Collector {
     }
 
     /// In columns of its own.
-    pub(crate) async fn keep_alone(&self, received: Received) -> Result<Rejected, Refusal> {
+    pub(crate) async fn keep_alone(&self, received: Received, waited: Waited) -> Result<Rejected, Refusal> {
         let signal = received.signal;
         let (decoded, rejected) = self.decode(received).await?;
         let filled = decoded.map_err(|error| self.not_stored(signal, &error))?;
+        let filled = match waited {
+            Waited::Yes => filled.gathered(1),
+            Waited::No => filled,
+        };
         let items = filled.num_rows() as u64;
         match filled.append().await.map_err(|error| self.not_stored(signal, &error))? {
             Kept::Now => self.counts.accepted(signal, items, rejected.count),

@@ -1,33 +1,48 @@
-//! Small requests share the making of columns, as all requests share an fsync: both cost more than a few records do. What arrives
-//! while a group is on its way forms the next one, so a request that is alone waits for nobody.
+//! Small requests share the making of columns, as all requests share an fsync: both cost more than a few records do. They gather
+//! for as long as the log would keep them waiting for others anyway, so a request that is alone waits for nobody.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::future::join_all;
 use model::{ConvertedTogether, Rejected, Signal};
 use store::{Filled, Full, StoreError};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
-use crate::collector::{Collector, Received, full};
+use crate::collector::{Collector, Received, Waited, full};
 use crate::compression::Compression;
 use crate::media::Encoding;
 use crate::refusal::Refusal;
 
 /// A larger body is worth its own columns: 140 spans of 460 bytes.
 const BODY_BYTES_MAX: usize = 64 << 10;
+/// A compressed body this small is inflated where it arrived, up to what takes an async thread 0.1 ms.
+const COMPRESSED_BYTES_MAX: usize = 4 << 10;
+const INFLATED_BYTES_MAX: usize = 32 << 10;
 /// Bodies of one group: a millisecond of decoding that the first of them waits for.
 const GROUP_BYTES_MAX: usize = 1 << 20;
+/// Bodies this large together, or this many of them, need not wait for more.
+const WORTH_BYTES: usize = 128 << 10;
+const WORTH_REQUESTS: usize = 100;
 
 /// Small requests of one signal.
 #[derive(Default)]
-pub(crate) struct Line(Mutex<Waiting>);
+pub(crate) struct Line {
+    waiting: Mutex<Waiting>,
+    /// So much waits that it need not wait for more.
+    is_worth_it: Notify,
+}
 
 #[derive(Default)]
 struct Waiting {
     /// Bounded by the gate: each has a place there.
     requests: VecDeque<Member>,
+    /// Of their bodies.
+    bytes: usize,
+    /// Somebody is about to take a group.
+    is_attended: bool,
     /// Groups on their way.
     groups: usize,
 }
@@ -37,83 +52,124 @@ struct Member {
     answer: oneshot::Sender<Result<Rejected, Refusal>>,
 }
 
-/// The right to take groups out of the line.
-struct Turn<'a> {
-    line: &'a Line,
-    is_over: bool,
-}
-
 impl Line {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether somebody has to take what waits: there are fewer than `groups_max` at it.
+    /// Whether it falls to the caller to attend the line.
     fn join(&self, member: Member, groups_max: usize) -> bool {
         let mut waiting = self.waiting();
+        waiting.bytes += member.received.body.len();
         waiting.requests.push_back(member);
-        let is_due = waiting.groups < groups_max;
-        waiting.groups += usize::from(is_due);
-        is_due
+        if waiting.is_worth_it() {
+            self.is_worth_it.notify_one();
+        }
+        waiting.fall_to(groups_max)
+    }
+
+    /// Requests that come until then share the group, unless it is large before.
+    async fn gather(&self, until: Option<Instant>) {
+        // Requests that have arrived and only wait for a thread come along.
+        tokio::task::yield_now().await;
+        if let Some(until) = until
+            && !self.waiting().is_worth_it()
+        {
+            // An early end costs an early group, no more.
+            let _ = tokio::time::timeout_at(until.into(), self.is_worth_it.notified()).await;
+        }
     }
 }
 
-impl Turn<'_> {
-    /// None: nobody waits, and the turn is over. Who comes now begins the next one.
-    fn next(&mut self) -> Option<Vec<Member>> {
-        let mut waiting = self.line.waiting();
+impl Waiting {
+    fn is_worth_it(&self) -> bool {
+        self.bytes >= WORTH_BYTES || self.requests.len() >= WORTH_REQUESTS
+    }
+
+    /// Whether it falls to who asks to attend the line.
+    fn fall_to(&mut self, groups_max: usize) -> bool {
+        let is_due = !self.requests.is_empty() && !self.is_attended && self.groups < groups_max;
+        self.is_attended |= is_due;
+        is_due
+    }
+
+    /// A group, and whether it is small.
+    fn take(&mut self) -> (Vec<Member>, bool) {
+        let is_small = !self.is_worth_it();
         let (mut group, mut bytes) = (Vec::new(), 0);
-        while let Some(first) = waiting.requests.front()
+        while let Some(first) = self.requests.front()
             && (group.is_empty() || bytes + first.received.body.len() <= GROUP_BYTES_MAX)
         {
             bytes += first.received.body.len();
-            group.extend(waiting.requests.pop_front());
+            group.extend(self.requests.pop_front());
         }
-        if group.is_empty() {
-            waiting.groups -= 1;
-            self.is_over = true;
-            return None;
-        }
-        Some(group)
+        self.bytes -= bytes;
+        self.is_attended = false;
+        self.groups += 1;
+        (group, is_small)
     }
 }
 
-impl Drop for Turn<'_> {
+/// A group on its way, until dropped: one that panics must not hold up the line.
+struct OnItsWay<'a>(&'a Line);
+
+impl Drop for OnItsWay<'_> {
     fn drop(&mut self) {
-        if !self.is_over {
-            self.line.waiting().groups -= 1;
+        self.0.waiting().groups -= 1;
+    }
+}
+
+impl Received {
+    /// As it was, when there is anything against it.
+    fn inflated_if_small(mut self, bytes_max: usize) -> Received {
+        let is_small = self.compression != Compression::Identity && self.body.len() <= COMPRESSED_BYTES_MAX;
+        if is_small
+            && let Ok(body) =
+                self.compression.inflate(self.body.clone(), bytes_max.min(INFLATED_BYTES_MAX), &mut self.lease)
+        {
+            (self.body, self.compression) = (body, Compression::Identity);
         }
+        self
     }
 }
 
 impl Collector {
     /// Returns once the rows survive a power loss, with what was left out of them.
     pub(crate) async fn keep(self: &Arc<Self>, received: Received) -> Result<Rejected, Refusal> {
+        let received = received.inflated_if_small(self.limits.otlp_request_bytes_max);
         if !self.is_for_a_group(&received) {
-            return self.keep_alone(received).await;
+            return self.keep_alone(received, Waited::No).await;
         }
         let (signal, (answer, answered)) = (received.signal, oneshot::channel());
         if self.lines[signal as usize].join(Member { received, answer }, self.decoders_max) {
             let collector = Arc::clone(self);
-            tokio::spawn(async move { collector.keep_groups(signal).await });
+            tokio::spawn(async move { collector.attend(signal).await });
         }
         answered.await.unwrap_or(Err(Refusal::Internal))
     }
 
-    /// Bodies in need of more than decoding go alone, and so does what must be told from others in the log.
+    /// JSON goes alone, and so does what must be told from others in the log.
     fn is_for_a_group(&self, received: &Received) -> bool {
         received.body.len() <= BODY_BYTES_MAX
             && (received.compression, received.encoding) == (Compression::Identity, Encoding::Protobuf)
             && self.processors.repeats().is_none()
     }
 
-    async fn keep_groups(&self, signal: Signal) {
-        let mut turn = Turn { line: &self.lines[signal as usize], is_over: false };
+    /// Until somebody else does, or nobody waits.
+    async fn attend(&self, signal: Signal) {
+        let line = &self.lines[signal as usize];
         loop {
-            // Requests that have arrived and only wait for a thread come along.
-            tokio::task::yield_now().await;
-            let Some(group) = turn.next() else { return };
+            line.gather(self.writer.paced_until(signal)).await;
+            let (group, is_small) = line.waiting().take();
+            if is_small {
+                self.writer.small_group(signal);
+            }
+            let on_its_way = OnItsWay(line);
             self.keep_group(signal, group).await;
+            drop(on_its_way);
+            if !line.waiting().fall_to(self.decoders_max) {
+                return;
+            }
         }
     }
 
@@ -126,7 +182,7 @@ impl Collector {
             None => {
                 let alone = group.into_iter().map(async |Member { received, answer }| {
                     // Who asked may have gone.
-                    let _ = answer.send(self.keep_alone(received).await);
+                    let _ = answer.send(self.keep_alone(received, Waited::Yes).await);
                 });
                 join_all(alone).await;
                 return;
@@ -151,7 +207,7 @@ impl Collector {
             let bodies = bodies.iter().map(|body| &body[..]);
             let ConvertedTogether { batches, rejected } = model::decode_protobuf_together(signal, bodies).ok()?;
             let filled = place.fill(processors.apply(batches).ok()?);
-            Some(filled.map(|filled| (filled, rejected)).map_err(NotKept::Failed))
+            Some(filled.map(|filled| (filled.gathered(rejected.len()), rejected)).map_err(NotKept::Failed))
         };
         let (filled, rejected) = match self.decoding(bytes, decode).await.flatten()? {
             Ok(filled) => filled,

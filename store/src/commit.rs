@@ -25,9 +25,6 @@ use crate::{Digest, Kept, StoreError, caught, layout, payload};
 /// A segment is also sealed when its rows take this many times its size in memory: usually it is three times, and a client
 /// that repeats a large resource must not make it a thousand.
 const UNPACKED_TIMES_MAX: u64 = 6;
-/// Small groups are not begun faster than that: a frame and an fsync cost as much as a hundred small requests. Who comes after a
-/// pause waits for nothing.
-const SMALL_GROUP_EVERY: Duration = Duration::from_millis(4);
 /// A group of this many bytes is worth an fsync.
 const SMALL_GROUP_BYTES: usize = 256 << 10;
 /// After a segment could not be sealed, the next attempt waits.
@@ -42,6 +39,8 @@ pub(crate) enum Message {
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) rows: Vec<Rows>,
+    /// How many that gathered before they came here.
+    pub(crate) gathered: Option<usize>,
     pub(crate) digest: Option<Digest>,
     pub(crate) place: Place,
     pub(crate) answer: oneshot::Sender<Result<Kept, StoreError>>,
@@ -55,8 +54,6 @@ pub(crate) struct Committer {
     /// A segment that failed, until the manifest says that it is sealed.
     retired: Option<Synced>,
     seal_not_before: Option<Instant>,
-    /// When the last group was complete.
-    gathered: Option<Instant>,
     /// Requests that must not be kept twice.
     known: Option<Known>,
     closing: bool,
@@ -65,10 +62,10 @@ pub(crate) struct Committer {
 impl Committer {
     /// Creates the first segment, so that opening fails rather than the first request.
     pub(crate) fn new(shared: Arc<Shared>, signal: Signal, inbox: Receiver<Message>) -> Result<Committer, StoreError> {
-        let (active, retired, seal_not_before, gathered) = (None, None, None, None);
+        let (active, retired, seal_not_before) = (None, None, None);
         let known = shared.args.repeats.map(|repeats| Known::open(&shared, signal, repeats));
         let mut committer =
-            Committer { shared, signal, inbox, active, retired, seal_not_before, gathered, known, closing: false };
+            Committer { shared, signal, inbox, active, retired, seal_not_before, known, closing: false };
         committer.count_known();
         committer.rotate()?;
         Ok(committer)
@@ -121,12 +118,13 @@ impl Committer {
     /// What shares the next fsync.
     fn gather(&mut self, first: Request) -> Vec<Request> {
         let deadline = Instant::now() + self.shared.args.commit_delay_max();
-        let not_before = self.gathered.map(|before| before + SMALL_GROUP_EVERY);
-        let mut bytes = first.bytes();
+        let pace = &self.shared.counters(self.signal).pace;
+        let paced_until = pace.next(Instant::now());
+        let (mut bytes, mut is_small) = (first.bytes(), first.is_small());
         let mut group = vec![first];
         while bytes < self.shared.args.commit_bytes_max && !self.closing {
             let is_coming = self.shared.counters(self.signal).requests_decoding.load(Relaxed) > 0;
-            let until = [Some(deadline).filter(|_| is_coming), not_before.filter(|_| bytes < SMALL_GROUP_BYTES)];
+            let until = [Some(deadline).filter(|_| is_coming), paced_until.filter(|_| is_small)];
             let received = match (self.inbox.try_recv(), until.into_iter().flatten().max()) {
                 (Err(TryRecvError::Empty), Some(until)) => {
                     self.inbox.recv_timeout(until.saturating_duration_since(Instant::now()))
@@ -136,13 +134,16 @@ impl Committer {
             match received {
                 Ok(Message::Append(request)) => {
                     bytes += request.bytes();
+                    is_small &= request.is_small() && bytes < SMALL_GROUP_BYTES;
                     group.push(request);
                 }
                 Ok(Message::Close) => self.closing = true,
                 Err(_) => break,
             }
         }
-        self.gathered = Some(Instant::now());
+        if is_small {
+            pace.begin(Instant::now());
+        }
         group
     }
 
@@ -220,7 +221,7 @@ impl Committer {
             let counters = self.shared.counters(self.signal);
             let rows: usize = group.iter().flat_map(|request| &request.rows).map(|rows| rows.rows).sum();
             counters.commits.fetch_add(1, Relaxed);
-            counters.requests.fetch_add(group.len() as u64, Relaxed);
+            counters.requests.fetch_add(group.iter().map(|request| request.gathered.unwrap_or(1) as u64).sum(), Relaxed);
             counters.rows.fetch_add(rows as u64, Relaxed);
         }
         // The rows are durable; a planned failure here only stands for dying before anybody is told.
@@ -331,6 +332,11 @@ enum Wake {
 }
 
 impl Request {
+    /// Whether it is worth waiting for others.
+    fn is_small(&self) -> bool {
+        self.gathered.is_none() && self.bytes() < SMALL_GROUP_BYTES
+    }
+
     fn bytes(&self) -> usize {
         self.rows.iter().map(|rows| rows.bytes).sum()
     }

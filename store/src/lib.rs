@@ -37,6 +37,7 @@ mod maintenance;
 mod manifest;
 mod merge;
 mod order;
+mod pace;
 mod packed;
 mod parquet_file;
 mod payload;

@@ -15,6 +15,7 @@ use crate::disk::Disk;
 use crate::faults::Faults;
 use crate::layout::Layout;
 use crate::manifest::Tally;
+use crate::pace::Pace;
 use crate::queue::Place;
 use crate::segment::Active;
 use crate::unpacked::Room;
@@ -95,6 +96,7 @@ pub(crate) struct Counters {
     pub(crate) bytes: AtomicU64,
     /// The group being committed, or the segment being sealed.
     pub(crate) committing: Busy,
+    pub(crate) pace: Pace,
 }
 
 impl Shared {

@@ -3,7 +3,7 @@
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use model::{Batch, Signal};
 use tokio::sync::oneshot;
@@ -67,6 +67,17 @@ impl Writer {
     pub fn reserve(&self, signal: Signal, bytes: usize) -> Result<Reservation, Full> {
         let place = Place::take(&self.shared, signal, bytes)?;
         Ok(Reservation { place, inbox: self.inboxes[signal as usize].clone() })
+    }
+
+    /// Until when small requests of `signal` should gather before they are decoded and [`gathered`](Filled::gathered); None after a
+    /// pause.
+    pub fn paced_until(&self, signal: Signal) -> Option<Instant> {
+        self.shared.counters(signal).pace.next(Instant::now())
+    }
+
+    /// A few small requests have gathered; the next have to wait.
+    pub fn small_group(&self, signal: Signal) {
+        self.shared.counters(signal).pace.begin(Instant::now());
     }
 
     /// Compacts, merges and deletes in the background until stopped or closed. Failures are in the status and tried again.
@@ -164,7 +175,7 @@ impl Reservation {
         let rows = some.map(Rows::new).collect::<Result<Vec<_>, _>>();
         let rows = rows.map_err(|error| StoreError::Rows(error.to_string()))?;
         self.place.decoded(rows.iter().map(|rows| rows.bytes).sum());
-        Ok(Filled { place: self.place, inbox: self.inbox, rows, digest: None })
+        Ok(Filled { place: self.place, inbox: self.inbox, rows, gathered: None, digest: None })
     }
 
     /// [`fill`](Self::fill) and [`append`](Filled::append) in one.
@@ -179,6 +190,7 @@ pub struct Filled {
     place: Place,
     inbox: SyncSender<Message>,
     rows: Vec<Rows>,
+    gathered: Option<usize>,
     digest: Option<Digest>,
 }
 
@@ -187,6 +199,11 @@ impl Filled {
     /// Without effect unless the writer was opened with [`Args::repeats`].
     pub fn once(self, digest: Digest) -> Filled {
         Filled { digest: Some(digest), ..self }
+    }
+
+    /// The rows are of that many requests, which have waited for each other and need not wait for more.
+    pub fn gathered(self, requests: usize) -> Filled {
+        Filled { gathered: Some(requests), ..self }
     }
 
     pub fn num_rows(&self) -> usize {
@@ -200,8 +217,9 @@ impl Filled {
             return Ok(Kept::Now);
         }
         let (answer, answered) = oneshot::channel();
-        let request = Request { rows: self.rows, digest: self.digest, place: self.place, answer };
-        self.inbox.try_send(Message::Append(request)).map_err(|_| StoreError::Closed)?;
+        let Filled { place, inbox, rows, gathered, digest } = self;
+        let request = Request { rows, gathered, digest, place, answer };
+        inbox.try_send(Message::Append(request)).map_err(|_| StoreError::Closed)?;
         answered.await.unwrap_or(Err(StoreError::Closed))
     }
 }
