@@ -221,7 +221,9 @@ impl Committer {
             let counters = self.shared.counters(self.signal);
             let rows: usize = group.iter().flat_map(|request| &request.rows).map(|rows| rows.rows).sum();
             counters.commits.fetch_add(1, Relaxed);
-            counters.requests.fetch_add(group.iter().map(|request| request.gathered.unwrap_or(1) as u64).sum(), Relaxed);
+            counters
+                .requests
+                .fetch_add(group.iter().map(|request| request.gathered.unwrap_or(1) as u64).sum(), Relaxed);
             counters.rows.fetch_add(rows as u64, Relaxed);
         }
         // The rows are durable; a planned failure here only stands for dying before anybody is told.
