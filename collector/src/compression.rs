@@ -61,7 +61,8 @@ fn drain(name: &str, mut decoder: impl Read, bytes_max: usize, lease: &mut Lease
     let (mut inflated, mut taken) = (Vec::new(), 0);
     let mut steps = || {
         loop {
-            let step = decoder.by_ref().take(STEP_BYTES.min(bytes_max as u64 + 1)).read_to_end(&mut inflated);
+            let step =
+                decoder.by_ref().take(STEP_BYTES.min((bytes_max as u64).saturating_add(1))).read_to_end(&mut inflated);
             let bytes = step.map_err(|error| broken(name, &error))?;
             if bytes == 0 {
                 return Ok(());
@@ -74,13 +75,10 @@ fn drain(name: &str, mut decoder: impl Read, bytes_max: usize, lease: &mut Lease
         }
     };
     let ended = steps();
-    match ended {
-        Ok(()) => Ok(inflated),
-        Err(refusal) => {
-            lease.shrink(taken);
-            Err(refusal)
-        }
+    if ended.is_err() {
+        lease.shrink(taken);
     }
+    ended.map(|()| inflated)
 }
 
 fn broken(name: &str, error: &std::io::Error) -> Refusal {
